@@ -1,0 +1,196 @@
+"""The operator's settings, read once from the environment and passed down as one frozen value.
+
+The names are a contract (`docs/operations.md`); a wrong value stops the start with a sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+RETRY_SCHEDULE_S = (60, 300, 900, 1800, 3600, 7200, 14400)  # the last one repeats until the lifetime ends
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the text names the variable, the value and what is expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """host:port, or a Unix socket when `path` is set."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the relay, the portal and the monitoring read from the environment."""
+
+    hostname: str
+    var_dir: Path
+    smtp_listen: tuple[Endpoint, ...]
+    smtps_listen: tuple[Endpoint, ...]
+    proxy_protocol_from: tuple[IPNetwork, ...]
+    tls_cert: Path | None
+    tls_key: Path | None
+    relay_processes: int
+    nameservers: tuple[Endpoint, ...]  # empty = the system's
+    dnsbl_nameservers: tuple[Endpoint, ...]
+    clamd: tuple[Endpoint, ...]
+    rspamd: str
+    spamd: Endpoint | None
+    max_message_size_bytes: int
+    max_line_bytes: int
+    max_recipients: int
+    max_connections: int
+    max_connections_per_address: int
+    max_messages_per_session: int
+    delivery_port: int
+    ca_file: Path | None
+    private_mx_networks: tuple[IPNetwork, ...]
+    retry_schedule_s: tuple[int, ...]
+    queue_lifetime_s: int
+    retention_days: int
+    spf_host: str
+    support_email: str
+    metrics_listen: Endpoint | None
+    gateways: tuple[str, ...]  # names of the gateways this node delivers by; empty = found from its addresses
+    spool_dir: Path | None  # where bodies too big for a row live; None = always in the database
+    demo: bool
+    public_url: str
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], base_dir: Path) -> Config:
+        """Read every SMG_* variable; raises ConfigError on the first that cannot be used."""
+        read = _Reader(env)
+        nameservers = read.endpoints("SMG_NAMESERVERS", "", default_port=53)
+        hostname = read.text("SMG_HOSTNAME", socket.gethostname() or "localhost")
+        var_dir = Path(read.text("SMG_VAR_DIR", str(base_dir / "var")))
+        on_sqlite = read.text("DATABASE_URL", "sqlite:").startswith("sqlite")
+        return cls(
+            hostname=hostname,
+            var_dir=var_dir,
+            smtp_listen=read.endpoints("SMG_SMTP_LISTEN", "127.0.0.1:2525", default_port=25),
+            smtps_listen=read.endpoints("SMG_SMTPS_LISTEN", "", default_port=465),
+            proxy_protocol_from=read.networks("SMG_PROXY_PROTOCOL_FROM"),
+            tls_cert=read.path("SMG_TLS_CERT"),
+            tls_key=read.path("SMG_TLS_KEY"),
+            relay_processes=read.integer("SMG_RELAY_PROCESSES", os.cpu_count() or 1, least=1),
+            nameservers=nameservers,
+            dnsbl_nameservers=read.endpoints("SMG_DNSBL_NAMESERVERS", "", default_port=53) or nameservers,
+            clamd=read.endpoints("SMG_CLAMD", "", default_port=3310),
+            rspamd=read.text("SMG_RSPAMD", ""),
+            spamd=read.endpoint("SMG_SPAMD", default_port=783),
+            max_message_size_bytes=read.integer("SMG_MAX_MESSAGE_SIZE", 50 * 1024 * 1024, least=1024),
+            max_line_bytes=read.integer("SMG_MAX_LINE", 64 * 1024, least=998),
+            max_recipients=read.integer("SMG_MAX_RECIPIENTS", 1000, least=1),
+            max_connections=read.integer("SMG_MAX_CONNECTIONS", 1000, least=1),
+            max_connections_per_address=read.integer("SMG_MAX_CONNECTIONS_PER_ADDRESS", 100, least=1),
+            max_messages_per_session=read.integer("SMG_MAX_MESSAGES_PER_SESSION", 10_000, least=1),
+            delivery_port=read.integer("SMG_DELIVERY_PORT", 25, least=1),
+            ca_file=read.path("SMG_CA_FILE"),
+            private_mx_networks=read.networks("SMG_PRIVATE_MX_NETWORKS"),
+            retry_schedule_s=read.seconds("SMG_RETRY_SCHEDULE", RETRY_SCHEDULE_S),
+            queue_lifetime_s=read.duration_s("SMG_QUEUE_LIFETIME", 5 * 86400),
+            retention_days=read.integer("SMG_RETENTION_DAYS", 30, least=1),
+            spf_host=read.text("SMG_SPF_HOST", f"spf.{hostname}"),
+            support_email=read.text("SMG_SUPPORT_EMAIL", f"support@{hostname}"),
+            metrics_listen=read.endpoint("SMG_METRICS_LISTEN", default_port=9200),
+            gateways=read.words("SMG_GATEWAYS"),
+            spool_dir=read.path("SMG_SPOOL_DIR") or (var_dir / "spool" if on_sqlite else None),
+            demo=read.flag("SMG_DEMO"),
+            public_url=read.text("SMG_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/"),
+        )
+
+
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class _Reader:
+    """Typed access to an environment; an empty value counts as absent."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+
+    def text(self, name: str, default: str) -> str:
+        return self._env.get(name, "").strip() or default
+
+    def words(self, name: str) -> tuple[str, ...]:
+        return tuple(word.strip() for word in self.text(name, "").split(",") if word.strip())
+
+    def flag(self, name: str) -> bool:
+        value = self.text(name, "off").lower()
+        if value not in {"on", "true", "1", "yes", "off", "false", "0", "no"}:
+            raise ConfigError(f"{name}={value!r}: expected on or off")
+        return value in {"on", "true", "1", "yes"}
+
+    def path(self, name: str) -> Path | None:
+        value = self.text(name, "")
+        return Path(value) if value else None
+
+    def integer(self, name: str, default: int, *, least: int) -> int:
+        value = self.text(name, str(default))
+        if not value.isdigit() or int(value) < least:
+            raise ConfigError(f"{name}={value!r}: expected a whole number of at least {least}")
+        return int(value)
+
+    def duration_s(self, name: str, default: int) -> int:
+        """'432000', '120h' or '5d', in seconds."""
+        value = self.text(name, str(default)).replace(" days", "d").replace(" ", "")
+        number, unit = (value[:-1], value[-1]) if value[-1:] in UNITS_S else (value, "s")
+        if not number.isdigit() or int(number) == 0:
+            raise ConfigError(f"{name}={value!r}: expected seconds, or a number with s, m, h or d")
+        return int(number) * UNITS_S[unit]
+
+    def seconds(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        words = self.words(name)
+        if not all(word.isdigit() and int(word) > 0 for word in words):
+            raise ConfigError(f"{name}={','.join(words)!r}: expected seconds separated by commas, like 60,300,900")
+        return tuple(int(word) for word in words) or default
+
+    def networks(self, name: str) -> tuple[IPNetwork, ...]:
+        try:
+            return tuple(ipaddress.ip_network(word, strict=False) for word in self.words(name))
+        except ValueError as error:
+            raise ConfigError(f"{name}: {error}; expected networks like 10.0.0.0/8,::1/128") from error
+
+    def endpoint(self, name: str, *, default_port: int) -> Endpoint | None:
+        found = self.endpoints(name, "", default_port=default_port)
+        return found[0] if found else None
+
+    def endpoints(self, name: str, default: str, *, default_port: int) -> tuple[Endpoint, ...]:
+        words = self.words(name) or tuple(word for word in default.split(",") if word)
+        return tuple(parse_endpoint(word, default_port, name) for word in words)
+
+
+def parse_endpoint(text: str, default_port: int, name: str = "endpoint") -> Endpoint:
+    """'unix:/path', 'tcp:host:port', 'host:port', '[::1]:port' or 'host' -> Endpoint; raises ConfigError."""
+    if text.startswith("unix:") or text.startswith("/"):
+        return Endpoint(path=text.removeprefix("unix:"))
+    host, port = _split_host_port(text.removeprefix("tcp:"), default_port)
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigError(f"{name}={text!r}: expected host:port, [IPv6]:port or unix:/path")
+    return Endpoint(host=host, port=int(port))
+
+
+def _split_host_port(text: str, default_port: int) -> tuple[str, str]:
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        return host, rest.removeprefix(":") or str(default_port)
+    if text.count(":") > 1:  # a bare IPv6 address
+        return text, str(default_port)
+    host, _, port = text.partition(":")
+    return host, port or str(default_port)
