@@ -181,7 +181,7 @@ def parse_endpoint(text: str, default_port: int, name: str = "endpoint") -> Endp
     if text.startswith("unix:") or text.startswith("/"):
         return Endpoint(path=text.removeprefix("unix:"))
     host, port = _split_host_port(text.removeprefix("tcp:"), default_port)
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or not port.isdigit() or not 0 <= int(port) < 65536:
         raise ConfigError(f"{name}={text!r}: expected host:port, [IPv6]:port or unix:/path")
     return Endpoint(host=host, port=int(port))
 
