@@ -72,3 +72,7 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} ({self.get_role_display()}, {self.customer})"
+
+
+from portal.integration_models import *  # noqa: E402, F403
+from portal.support_models import *  # noqa: E402, F403

@@ -53,7 +53,7 @@ def change(gateway: Gateway, *, actor: str, next_hop_password: str | None = None
 
 @transaction.atomic
 def remove(gateway: Gateway, *, actor: str) -> None:
-    """Delete a gateway that takes no mail any more; the log keeps its messages. Raises ValidationError if it is in use."""
+    """Delete a gateway that takes no mail any more; the log keeps its messages. Raises ValidationError."""
     if gateway.drained_at is None:
         raise ValidationError(_("Drain the gateway first."), code="not_drained")
     record(actor, "gateway.remove", gateway)
