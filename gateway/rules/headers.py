@@ -1,0 +1,202 @@
+"""The head of a message, read and prepared as bytes: never through a parser that would write it anew.
+
+A message is `head CRLF body`. The head ends at the first empty line, or at the first line that is no header field
+(as Postfix reads it); `prepare` then puts the missing empty line in, so that every reader after us splits where we did.
+All line ends are CRLF already: accept refuses bare CR, LF and NUL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
+from email.errors import MessageError
+from email.header import decode_header
+from email.utils import format_datetime
+from typing import NamedTuple
+
+from gateway.rules.origin import hide_ids, is_origin, names_client
+from gateway.rules.types import Envelope
+
+MAX_HEAD_BYTES = 512 * 1024
+MAX_FIELDS = 2000
+SUBJECT_MAX_CHARS = 250
+
+AUTHOR_NAMES = ("from", "sender", "resent-from", "resent-sender")
+ID_NAMES = frozenset({b"message-id", b"in-reply-to", b"references", b"resent-message-id"})
+
+# RFC 5322 2.2 field, with the obsolete white space before the colon (4.5); folded lines belong to the value.
+_FIELD = re.compile(rb"([!-9;-~]{1,998})([ \t]*):([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n")
+_FIELD_BEGIN = re.compile(rb"[!-9;-~]{1,998}[ \t]*:|[ \t]")
+_MBOX_FROM = re.compile(rb">?From (?![ \t]*:)[^\r\n]*\r\n")  # a mailbox file's separator that slipped into the mail
+_BLANK_FOLD = re.compile(
+    rb"\r\n[ \t]+(?=\r\n)"
+)  # a folded line of white space only: some readers end the head here
+_VT_FF = bytes.maketrans(b"\x0b\x0c", b"  ")  # white space to some verifiers, text to others
+_HIDDEN_HOPS = re.compile(rb"\(origin hidden, hops (\d{1,4})\)")
+# C0, DEL, C1 and the marks that reorder text: a subject is shown beside what we say.
+_UNSHOWABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+class HeadError(ValueError):
+    """The head is beyond the limits. To the client: 550 5.6.0, with this text."""
+
+
+class Field(NamedTuple):
+    """One header field. `name` is lower case, `value` still folded and without its last CRLF, `raw` the whole field."""
+
+    name: bytes
+    value: bytes
+    raw: bytes
+
+
+class Message(NamedTuple):
+    """A message split for good: its fields in order, and the body behind the empty line."""
+
+    fields: list[Field]
+    body: bytes
+
+
+def split(message: bytes) -> Message:
+    """Fields and body of a message. Raises HeadError beyond 512 KiB of head or 2000 fields."""
+    empty_line = 0 if message.startswith(b"\r\n") else message.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES + 4) + 2
+    is_cut = empty_line == 1 and len(message) > MAX_HEAD_BYTES
+    end = min(len(message), MAX_HEAD_BYTES) if empty_line == 1 else empty_line
+    fields, stop = _read_fields(message, end)
+    if is_cut and (stop == end or _FIELD_BEGIN.match(message, stop)):
+        raise HeadError("header section is too big")
+    return Message(fields, message[stop + 2 if message.startswith(b"\r\n", stop) else stop :])
+
+
+def _read_fields(message: bytes, end: int) -> tuple[list[Field], int]:
+    """The fields before `end`, and where the first octet behind them is."""
+    fields: list[Field] = []
+    mbox = _MBOX_FROM.match(message, 0, end)
+    stop = mbox.end() if mbox else 0
+    while found := _FIELD.match(message, stop, end):
+        if len(fields) == MAX_FIELDS:
+            raise HeadError("too many header fields")
+        fields.append(_normal_field(found))
+        stop = found.end()
+    return fields, stop
+
+
+def _normal_field(found: re.Match[bytes]) -> Field:
+    """The field as it stands, with the three oddities gone that readers disagree about."""
+    name, gap, value = found.groups()
+    raw = found.group()
+    if gap or b"\x0b" in value or b"\x0c" in value or _BLANK_FOLD.search(raw):
+        value = _BLANK_FOLD.sub(b"", value.translate(_VT_FF) + b"\r\n")[:-2]
+        raw = name + b":" + value + b"\r\n"
+    return Field(name.lower(), value, raw)
+
+
+def find(fields: Iterable[Field], name: bytes) -> list[bytes]:
+    """The unfolded values of every field of this (lower-case) name, in order."""
+    return [unfold(field.value) for field in fields if field.name == name]
+
+
+def unfold(value: bytes) -> bytes:
+    """RFC 5322 2.2.3: the CRLFs go, the white space stays; stripped at both ends."""
+    return value.replace(b"\r\n", b"").strip(b" \t")
+
+
+def author_headers(message: bytes) -> dict[str, list[bytes]]:
+    """Raw, unfolded values of 'from', 'sender', 'resent-from' and 'resent-sender', all of them, in order; every key
+    is there. Raises HeadError."""
+    fields = split(message).fields
+    return {name: find(fields, name.encode()) for name in AUTHOR_NAMES}
+
+
+def subject(message: bytes) -> str:
+    """The subject as a person reads it: RFC 2047 decoded, without control and direction marks, at most 250
+    characters; '' when there is none. Never fails: an unreadable head has no subject."""
+    try:
+        values = find(split(message).fields, b"subject")
+    except HeadError:
+        return ""
+    return decode_text(values[0]) if values else ""
+
+
+def decode_text(value: bytes, max_chars: int = SUBJECT_MAX_CHARS) -> str:
+    """An unstructured header value as safe text on one line. Broken encoded words are shown as they stand."""
+    text = value[: 4 * 1024].decode("utf-8", "replace")  # the cap keeps the standard decoder linear
+    with suppress(MessageError, ValueError):  # not base64: the raw words are still worth showing
+        text = "".join(_decode_part(part, charset) for part, charset in decode_header(text))
+    return " ".join(_UNSHOWABLE.sub(" ", text).split())[:max_chars]
+
+
+def _decode_part(part: bytes | str, charset: str | None) -> str:
+    if isinstance(part, str):
+        return part
+    if charset is None:  # the standard library hands raw text on as raw-unicode-escape
+        return part.decode("raw-unicode-escape", "replace")
+    try:
+        return part.decode(charset, "replace")
+    except (LookupError, ValueError):  # no such charset, or one that is no charset ('hex', 'undefined', NUL)
+        return part.decode("ascii", "replace")
+
+
+def count_received(message: bytes) -> int:
+    """Hops so far: the Received fields, and those of earlier passes that we hid (told in a comment of ours). The
+    check step refuses beyond its limit (RFC 5321 6.3). Raises HeadError."""
+    return _count_hops(split(message).fields)
+
+
+def _count_hops(fields: Iterable[Field]) -> int:
+    received = [field.value for field in fields if field.name == b"received"]
+    return len(received) + sum(int(hops) for value in received for hops in _HIDDEN_HOPS.findall(value[:4096]))
+
+
+def prepare(message: bytes, envelope: Envelope, *, our_hostname: str, message_id_domain: str) -> bytes:
+    """The message as it may leave, before signing: origin hidden, Date and Message-ID there, our Received in front.
+
+    The same message and envelope give the same octets at every attempt. Body octets are never touched. Which fields
+    go is the table in `rules/origin.py`. Raises HeadError.
+    """
+    fields, body = split(message)
+    kept = [
+        _hide_ids(field, envelope, message_id_domain)
+        for field in fields
+        if not _tells_origin(field, envelope)
+    ]
+    head = [_received(envelope, _count_hops(fields), our_hostname), *kept]
+    head += _missing(fields, envelope, message_id_domain)
+    return b"".join([*head, b"\r\n", body])
+
+
+def _tells_origin(field: Field, envelope: Envelope) -> bool:
+    return is_origin(field.name) or names_client(field.name, field.value, envelope.client_ip)
+
+
+def _hide_ids(field: Field, envelope: Envelope, domain: str) -> bytes:
+    if field.name not in ID_NAMES:
+        return field.raw
+    hidden = hide_ids(field.value, envelope.client_ip, domain)
+    return field.raw if hidden == field.value else field.raw[: len(field.name) + 1] + hidden + b"\r\n"
+
+
+def _received(envelope: Envelope, hops: int, our_hostname: str) -> bytes:
+    """RFC 5321 4.4 trace field without the client: neither address nor HELO name, and no recipient (Bcc)."""
+    comment = f" (origin hidden, hops {min(hops, 9999)})" if hops else " (origin hidden)"
+    text = (
+        f"Received: from authenticated-user{comment}\r\n"
+        f"\tby {our_hostname} with {envelope.with_protocol} id {envelope.id};\r\n"
+        f"\t{_date(envelope.received_at)}\r\n"
+    )
+    return text.encode("ascii", "replace")
+
+
+def _missing(fields: list[Field], envelope: Envelope, domain: str) -> list[bytes]:
+    names = {field.name for field in fields}
+    added = []
+    if b"date" not in names:
+        added.append(f"Date: {_date(envelope.received_at)}\r\n".encode())
+    if b"message-id" not in names:
+        added.append(f"Message-ID: <{envelope.received_at:%Y%m%d%H%M%S}.{envelope.id}@{domain}>\r\n".encode())
+    return added
+
+
+def _date(moment: datetime) -> str:
+    return format_datetime(moment)
