@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
-from gateway.control import submit_own_mail
+from gateway.control.mail import submit_own_mail
 
 
 class RelayBackend(BaseEmailBackend):

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from gateway.config import Config, ConfigError
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-environ.Env.read_env(BASE_DIR / ".env", overwrite=False)
+environ.Env.read_env(os.environ.get("SMG_ENV_FILE", BASE_DIR / ".env"), overwrite=False)
 env = environ.Env()
 
 try:

@@ -2,7 +2,7 @@
 
 from gateway.models.audit import AuditEntry, PolicyVersion
 from gateway.models.customers import Credential, Customer, Domain, SourceNetwork
-from gateway.models.mail import Attempt, Body, Message, NdrReport, Recipient, Refusal, Suppression
+from gateway.models.mail import Attempt, Body, Message, NdrReport, Recipient, Refusal, SetupEvent, Suppression
 from gateway.models.policy import DkimKey, Shaping, TlsRule
 from gateway.models.statistics import HourlyCount, RateWindow, TlsCount
 from gateway.models.spam import Appeal, FeatureVector, LocalWord, SpamException
@@ -28,6 +28,7 @@ __all__ = [
     "RateWindow",
     "Recipient",
     "Refusal",
+    "SetupEvent",
     "Shaping",
     "SourceNetwork",
     "SpamException",

@@ -48,6 +48,8 @@ class Customer(models.Model):
     spam_threshold = models.FloatField(_("spam from score"), null=True, blank=True)
     suspended_at = models.DateTimeField(_("suspended since"), null=True, blank=True, editable=False)
     suspended_reason = models.CharField(_("why suspended"), max_length=300, blank=True, editable=False)
+    # While the set-up page waits for a first mail, the relay notes every stage the customer's server reaches.
+    watched_until = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:

@@ -106,9 +106,9 @@ class Recipient(models.Model):
     state = models.CharField(_("state"), max_length=9, choices=StateChoice, default=StateChoice.QUEUED)
     pool = models.CharField(_("pool"), max_length=4)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    # When somebody may take it (again): the end of the lease while a process works on it, else the next attempt.
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True)
     lease_owner = models.CharField(max_length=100, blank=True)
-    lease_until = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(_("expires"))
     gateway = models.ForeignKey(Gateway, models.SET_NULL, null=True, related_name="+", db_index=False)
     remote_host = models.CharField(_("remote server"), max_length=255, blank=True)
@@ -245,3 +245,31 @@ class Suppression(models.Model):
 
     def __str__(self) -> str:
         return self.address
+
+
+class SetupEvent(models.Model):
+    """One stage a customer's mail server reached while the set-up page was watching (Customer.watched_until)."""
+
+    class Stage(models.TextChoices):
+        CONNECTED = "connected", _("connected")
+        TLS = "tls", _("encrypted")
+        LOGIN = "login", _("logged in")
+        SENDER = "sender", _("sender accepted")
+        ACCEPTED = "accepted", _("message accepted")
+
+    customer = models.ForeignKey(Customer, models.CASCADE, related_name="setup_events")
+    at = models.DateTimeField(_("time"))
+    session = models.CharField(max_length=32)
+    stage = models.CharField(_("stage"), max_length=10, choices=Stage)
+    client_ip = models.GenericIPAddressField(_("client"), null=True)
+    reply = models.CharField(_("reply"), max_length=500, blank=True)  # '' = reached, else why it failed there
+    message = models.BigIntegerField(null=True)  # of an accepted one
+
+    class Meta:
+        verbose_name = _("set-up event")
+        verbose_name_plural = _("set-up events")
+        ordering = ["id"]
+        indexes = [models.Index(fields=["customer", "at"], name="setup_event_by_customer")]
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.reply}"

@@ -1,0 +1,1 @@
+"""Virus scanners, asked over their own protocols."""
