@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('auth', '0012_alter_user_first_name_max_length'),
-        ('gateway', '0002_remove_recipient_lease_until'),
+        ('gateway', '0001_initial'),
     ]
 
     operations = [
