@@ -29,7 +29,9 @@ ID_NAMES = frozenset({b"message-id", b"in-reply-to", b"references", b"resent-mes
 # RFC 5322 2.2 field, with the obsolete white space before the colon (4.5); folded lines belong to the value.
 _FIELD = re.compile(rb"([!-9;-~]{1,998})([ \t]*):([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n")
 _FIELD_BEGIN = re.compile(rb"[!-9;-~]{1,998}[ \t]*:|[ \t]")
-_MBOX_FROM = re.compile(rb">?From (?![ \t]*:)[^\r\n]*\r\n")  # a mailbox file's separator that slipped into the mail
+_MBOX_FROM = re.compile(
+    rb">?From (?![ \t]*:)[^\r\n]*\r\n"
+)  # a mailbox file's separator that slipped into the mail
 _BLANK_FOLD = re.compile(
     rb"\r\n[ \t]+(?=\r\n)"
 )  # a folded line of white space only: some readers end the head here
@@ -152,8 +154,9 @@ def _count_hops(fields: Iterable[Field]) -> int:
 def prepare(message: bytes, envelope: Envelope, *, our_hostname: str, message_id_domain: str) -> bytes:
     """The message as it may leave, before signing: origin hidden, Date and Message-ID there, our Received in front.
 
-    The same message and envelope give the same octets at every attempt. Body octets are never touched. Which fields
-    go is the table in `rules/origin.py`. Raises HeadError.
+    The same message and envelope give the same octets at every attempt. Nothing in the body changes; a last line
+    that BDAT left open is closed, as it would be on the wire after the signature. Which fields go is the table in
+    `rules/origin.py`. Raises HeadError.
     """
     fields, body = split(message)
     kept = [
@@ -163,7 +166,7 @@ def prepare(message: bytes, envelope: Envelope, *, our_hostname: str, message_id
     ]
     head = [_received(envelope, _count_hops(fields), our_hostname), *kept]
     head += _missing(fields, envelope, message_id_domain)
-    return b"".join([*head, b"\r\n", body])
+    return b"".join([*head, b"\r\n", body, b"" if not body or body.endswith(b"\r\n") else b"\r\n"])
 
 
 def _tells_origin(field: Field, envelope: Envelope) -> bool:

@@ -280,6 +280,13 @@ def test_a_message_without_body_stays_one():
     assert headers.split(prepared).body == b""
 
 
+@pytest.mark.parametrize(
+    ("body", "end"), [(b"x", b"x\r\n"), (b"x  ", b"x  \r\n"), (b"x\r\n", b"x\r\n"), (b"", b"\r\n")]
+)
+def test_a_last_line_that_was_left_open_is_closed_before_signing(body, end):
+    assert prepare(MAIL.replace(b"Hello\r\n", body)).endswith(b"\r\n" + end)
+
+
 # ---------------------------------------------------------------- strangers' bytes
 
 LINES = st.lists(
@@ -302,7 +309,7 @@ def test_prepare_takes_any_lines_and_leaves_a_clean_head(lines):
     prepared = prepare(message)
     found = headers.split(prepared)
     assert b"".join(field.raw for field in found.fields) + b"\r\n" + found.body == prepared
-    assert found.body == headers.split(message).body
+    assert found.body.removesuffix(b"\r\n") == headers.split(message).body.removesuffix(b"\r\n")
     assert headers.find(found.fields, b"received")[0].startswith(b"from authenticated-user")
     assert len(headers.find(found.fields, b"received")) == 1
     assert headers.count_received(prepared) == headers.count_received(message) + 1
