@@ -1,0 +1,5 @@
+"""Addresses of this area, included by portal/urls.py."""
+
+from django.urls import URLPattern, URLResolver
+
+urlpatterns: list[URLPattern | URLResolver] = []

@@ -1,0 +1,107 @@
+"""The first page: what needs a person, what the last 24 hours brought, and for new customers the way to the first mail."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from gateway.models import Customer, Domain, HourlyCount, Message, Recipient, Worker
+from portal.access import access_customer, current_membership, page
+from portal.charts import BarChart, Series
+
+COUNTED = (
+    "accepted",
+    "refused",
+    "delivered",
+    "deferred",
+    "bounced",
+    "expired",
+    "held",
+    "clean",
+    "suspect",
+    "spam",
+)
+SILENT_AFTER = timedelta(seconds=90)
+
+
+@page("GET")
+def overview(request: HttpRequest) -> HttpResponse:
+    if current_membership(request) is None and request.user.is_staff:
+        return redirect("support")
+    customer = access_customer(request)
+    now = timezone.now()
+    counts = list(last_day(customer, now))
+    context = {
+        "totals": totals(counts),
+        "chart": chart(counts, now),
+        "domains": list(customer.domains.order_by("name")),
+        "latest": list(latest_messages(customer)),
+        "waiting": customer.recipients.filter(state=Recipient.StateChoice.QUEUED).exists(),
+        "degraded": degraded(now),
+    }
+    return render(request, "customer/overview.html", context | {"checklist": checklist(customer, context)})
+
+
+def last_day(customer: Customer, now: datetime) -> Iterable[HourlyCount]:
+    """The hours that the last 24 hours touch, all sender domains."""
+    return customer.hourly_counts.filter(hour__gt=_hour(now) - timedelta(hours=24)).order_by("hour")
+
+
+def totals(counts: list[HourlyCount]) -> dict[str, int]:
+    return {name: sum(getattr(count, name) for count in counts) for name in COUNTED}
+
+
+def chart(counts: list[HourlyCount], now: datetime) -> BarChart:
+    """Recipients by what became of them, an hour a column, in the reader's zone."""
+    by_hour: dict[datetime, list[HourlyCount]] = defaultdict(list)
+    for count in counts:
+        by_hour[count.hour].append(count)
+    hours = [_hour(now) - timedelta(hours=back) for back in range(23, -1, -1)]
+    sums = [totals(by_hour[hour]) for hour in hours]
+    return BarChart(
+        title=_("Recipients of the last 24 hours, by hour"),
+        labels=[f"{timezone.localtime(hour):%H:%M}" for hour in hours],
+        label_step=3,
+        series=[
+            Series(_("delivered"), "series-a", [one["delivered"] for one in sums]),
+            Series(_("delayed"), "series-b", [one["deferred"] for one in sums]),
+            Series(_("undeliverable"), "series-c", [one["bounced"] + one["expired"] for one in sums]),
+            Series(_("refused at our door"), "series-d", [one["refused"] for one in sums]),
+        ],
+    )
+
+
+def latest_messages(customer: Customer) -> Iterable[Message]:
+    return customer.messages.exclude(kind=Message.Kind.OWN).prefetch_related("recipients")[:6]
+
+
+def degraded(now: datetime) -> list[str]:
+    """Sentences about what does not work just now; an installation without a living relay says so itself."""
+    workers = list(Worker.objects.filter(seen_at__gt=now - SILENT_AFTER))
+    if not workers:
+        return [_("The relay is not running: mail servers cannot hand over mail at the moment.")]
+    return sorted({str(sentence) for worker in workers for sentence in worker.degraded.values()})
+
+
+def checklist(customer: Customer, context: dict[str, Any]) -> list[dict[str, Any]]:
+    """The steps to the first mail, each with whether it is done; empty when all are."""
+    domains: list[Domain] = context["domains"]
+    done = {
+        "domain": bool(domains),
+        "dns": any(domain.is_verified for domain in domains),
+        "access": customer.credentials.exists() or customer.networks.filter(may_relay=True).exists(),
+        "mail": bool(context["latest"]),
+        "alerts": bool(customer.alert_email),
+    }
+    return [] if all(done.values()) else [{"key": key, "done": value} for key, value in done.items()]
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
