@@ -1,0 +1,126 @@
+"""What works just now, part by part: the data of /readyz, of support's status page and of the desk.
+
+Every part is looked at by a question that costs nothing (a heartbeat, a due time), never by trying it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.apps import apps
+from django.db import DatabaseError, connection
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from gateway.models import Worker
+
+Text = str | Promise
+OK, DEGRADED, DOWN, UNKNOWN = "ok", "degraded", "down", "unknown"
+SILENT_AFTER = timedelta(seconds=90)  # as the pages' banner: a loaded machine may be late with a heartbeat
+OVERDUE_AFTER = timedelta(minutes=5)
+LATEST_RUN = timedelta(hours=26)  # the daily run at 05:00, and an hour for each end of summer time
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part: `state` is ok, degraded, down or unknown; `text` a sentence for support."""
+
+    name: str
+    label: Text
+    state: str
+    text: Text = ""
+    since: datetime | None = None
+
+
+def parts() -> list[Part]:
+    """All parts; when the database is away only that is known."""
+    database = check_database()
+    if database.state == DOWN:
+        return [database]
+    now = timezone.now()
+    workers = list(Worker.objects.filter(seen_at__gt=now - SILENT_AFTER))
+    return [
+        database,
+        check_relay(workers),
+        *degraded_parts(workers),
+        check_scheduler(now),
+        check_blacklists(now),
+    ]
+
+
+def overall(found: list[Part]) -> str:
+    """The worst state that matters: down if mail cannot be taken, degraded if anything is wrong."""
+    states = {part.name: part.state for part in found}
+    if DOWN in (states.get("database"), states.get("relay", DOWN)):
+        return DOWN
+    return DEGRADED if {DOWN, DEGRADED} & set(states.values()) else OK
+
+
+def check_database() -> Part:
+    label = _("Database")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            cursor.fetchone()
+    except DatabaseError:
+        return Part("database", label, DOWN, _("The database does not answer."))
+    return Part("database", label, OK, connection.vendor)
+
+
+def check_relay(workers: list[Worker]) -> Part:
+    label = _("Relay")
+    if not workers:
+        return Part("relay", label, DOWN, _("No relay process gave a sign of life."))
+    names = ", ".join(sorted(f"{worker.node}:{worker.pid}" for worker in workers))
+    return Part("relay", label, OK, names, min(worker.started_at for worker in workers))
+
+
+def degraded_parts(workers: list[Worker]) -> Iterator[Part]:
+    """What the relay's processes say they cannot use, each part once."""
+    said: dict[str, str] = {}
+    for worker in workers:
+        said.update({str(name): str(sentence) for name, sentence in worker.degraded.items()})
+    for name, sentence in sorted(said.items()):
+        yield Part(name, name, DEGRADED, sentence)
+
+
+def check_scheduler(now: datetime) -> Part:
+    """django-q moves a schedule's next run when it starts it: one that stays in the past was not started."""
+    from django_q.models import Schedule
+
+    label = _("Scheduler")
+    due = Schedule.objects.exclude(repeats=0).order_by("next_run").values_list("name", "next_run").first()
+    if due is None:
+        return Part("scheduler", label, UNKNOWN, _("Nothing is scheduled."))
+    name, next_run = due
+    if next_run and next_run < now - OVERDUE_AFTER:
+        return Part("scheduler", label, DOWN, _("“%(name)s” is overdue.") % {"name": name}, next_run)
+    return Part("scheduler", label, OK)
+
+
+def check_blacklists(now: datetime) -> Part:
+    label = _("Blacklist check")
+    run = last_blacklist_run()
+    if run is None:
+        return Part("blacklists", label, UNKNOWN, _("There was no run yet."))
+    if run < now - LATEST_RUN:
+        return Part("blacklists", label, DEGRADED, _("The daily run did not finish."), run)
+    return Part("blacklists", label, OK, "", run)
+
+
+def last_blacklist_run() -> datetime | None:
+    """When the last complete run ended."""
+    model: Any = apps.get_app_config("blacklist").models.get("run")
+    if model is None:
+        return None
+    finished: datetime | None = (
+        model.objects.filter(finished_at__isnull=False)
+        .order_by("-finished_at")
+        .values_list("finished_at", flat=True)
+        .first()
+    )
+    return finished
