@@ -1,0 +1,78 @@
+"""Several opinions into one score: pure arithmetic, the operator's choice of how.
+
+The embedded opinion is always there. `max` takes the worst opinion, `mean` the weighted mean; an engine that is down
+has no say, and its weight goes to the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Literal
+
+from gateway.rules.spam import Score, Symbol, Thresholds, category_of, ordered
+from gateway.spam.engines import EngineResult
+from gateway.spam.symbols import engine_symbol
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """How opinions are joined. `weights` by engine name ('embedded', 'rspamd', 'spamassassin'), 1 where absent."""
+
+    how: Literal["max", "mean"] = "max"
+    weights: MappingProxyType[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def weight(self, engine: str) -> float:
+        """Weight of an engine in the mean; never negative."""
+        return max(0.0, self.weights.get(engine, 1.0))
+
+
+def combine(
+    own: Score,
+    results: Sequence[EngineResult],
+    down: Iterable[str],
+    thresholds: Thresholds,
+    combination: Combination,
+) -> Score:
+    """One score from ours and the engines'. Shares still add up to the value: ours are scaled to the part our opinion
+    has in it, an engine's part is one symbol of its name."""
+    degraded = tuple(sorted(set(down)))
+    if not results or own.value >= 100.0:
+        return replace(own, degraded=degraded)
+    parts = (
+        _parts_of_max(own, results) if combination.how == "max" else _parts_of_mean(own, results, combination)
+    )
+    value = min(100.0, sum(part for _, part in parts))
+    ours = dict(parts).get(own.engine, 0.0)
+    symbols = [
+        *_scaled(own, ours),
+        *(Symbol(engine_symbol(name), part) for name, part in parts if name != own.engine),
+    ]
+    names = ",".join((own.engine, *sorted(result.engine for result in results)))
+    category = category_of(value, thresholds)
+    kind = own.kind if category != "clean" else None
+    return Score(
+        value, category, kind, tuple(ordered(symbols)), f"{combination.how}({names})", degraded, own.features
+    )
+
+
+def _parts_of_max(own: Score, results: Sequence[EngineResult]) -> list[tuple[str, float]]:
+    """Our whole value, and what the worst engine adds on top."""
+    worst = max(results, key=lambda result: (result.value, result.engine))
+    return [(own.engine, own.value), (worst.engine, max(0.0, worst.value - own.value))]
+
+
+def _parts_of_mean(
+    own: Score, results: Sequence[EngineResult], combination: Combination
+) -> list[tuple[str, float]]:
+    values = [(own.engine, own.value), *((result.engine, result.value) for result in results)]
+    total = sum(combination.weight(name) for name, _ in values)
+    if not total:
+        return [(own.engine, own.value)]
+    return [(name, value * combination.weight(name) / total) for name, value in values]
+
+
+def _scaled(own: Score, ours: float) -> list[Symbol]:
+    factor = ours / own.value if own.value else 0.0
+    return [Symbol(symbol.name, symbol.share * factor) for symbol in own.symbols]

@@ -1,0 +1,137 @@
+"""From features to a score with named shares.
+
+z is a sum of contributions, one of each symbol: logistic regression over words and structure, naive Bayes
+over words, logistic regression over structure alone, local learning. Because z is a plain sum, taking a symbol away is
+exact, and the way from "nothing known" to the score can be shared out among the symbols without a rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from math import sqrt
+
+from gateway.rules.spam import Score, Symbol, Thresholds, category_of, ordered
+from gateway.spam.features import Features, extract, pack, unpack
+from gateway.spam.kinds import kind_of
+from gateway.spam.learn import LocalCounts, opinion
+from gateway.spam.tables import STRUCTURE_MASK, Tables, shipped, value_of
+
+ENGINE = "embedded"
+STRONGEST_WORDS = 150
+MIN_WORDS = 8
+"""With fewer distinct words the text says too little: structure alone."""
+_NOTHING: frozenset[str] = frozenset()
+
+
+def score(
+    raw: bytes,
+    *,
+    sender: str = "",
+    recipients: Sequence[str] = (),
+    tables: Tables | None = None,
+    local: LocalCounts | None = None,
+    thresholds: Thresholds | None = None,
+    without: Collection[str] = _NOTHING,
+) -> Score:
+    """Judge one message from its bytes. Never raises, pure, same bytes same score; `without`: symbols not to count."""
+    return judge_features(extract(raw, sender, recipients), tables, local, thresholds, without)
+
+
+def rescore(
+    features: bytes,
+    thresholds: Thresholds | None = None,
+    *,
+    tables: Tables | None = None,
+    local: LocalCounts | None = None,
+    without: Collection[str] = _NOTHING,
+) -> Score:
+    """The score that `score` would give now for the message of a stored vector; FeaturesError for other bytes."""
+    return judge_features(unpack(features), tables, local, thresholds, without)
+
+
+def judge_features(
+    features: Features,
+    tables: Tables | None,
+    local: LocalCounts | None,
+    thresholds: Thresholds | None,
+    without: Collection[str],
+) -> Score:
+    """Score of features; the one place where the pieces come together."""
+    tables = tables or shipped()
+    thresholds = thresholds or Thresholds()
+    if features.gtube and "GTUBE" not in without:
+        return _finished(100.0, [Symbol("GTUBE", 100.0)], features, thresholds)
+    by_words = words_count(features, tables)
+    parts = contributions(features, tables, local, by_words)
+    for name in without:
+        parts.pop(name, None)
+    base, knots = (tables.constant, tables.knots) if by_words else (tables.alone_constant, tables.alone_knots)
+    value, start = value_of(base + sum(parts.values()), knots), value_of(base, knots)
+    return _finished(value, [Symbol("BASE", start), *_shares(parts, value - start)], features, thresholds)
+
+
+def words_count(features: Features, tables: Tables) -> bool:
+    """Whether the word tables may speak: a trained language and enough words."""
+    return features.language in tables.languages and len(features.body) + len(features.subject) >= MIN_WORDS
+
+
+def contributions(
+    features: Features, tables: Tables, local: LocalCounts | None, by_words: bool
+) -> dict[str, float]:
+    """Symbol -> its part of z beyond what it is in ordinary mail (the mean over ham, stored with the tables)."""
+    parts = _structure_parts(features, tables, by_words)
+    if by_words:
+        parts["WORDING"], parts["SUBJECT_WORDING"] = _word_parts(features, tables)
+    for name, usual in (tables.usual if by_words else tables.alone_usual).items():
+        parts[name] = parts.get(name, 0.0) - usual
+    if local is not None and (part := opinion(local, features)):
+        parts["LOCAL_LEARNING"] = part
+    return parts
+
+
+def _structure_parts(features: Features, tables: Tables, by_words: bool) -> dict[str, float]:
+    count = sum(len(ids) for _, ids in features.structure) or 1
+    table, step = (tables.structure, tables.structure_step) if by_words else (tables.alone, tables.alone_step)
+    step /= sqrt(count)
+    return {
+        name: step * sum(table[number & STRUCTURE_MASK] for number in ids) for name, ids in features.structure
+    }
+
+
+def _word_parts(features: Features, tables: Tables) -> tuple[float, float]:
+    """Parts of body and subject: logistic regression and the mean of the strongest log-odds."""
+    root = sqrt(len(features.body) + len(features.subject))
+    lr = _looked_up(tables.lr)
+    body_odds, subject_odds = (
+        list(map(tables.nb.__getitem__, ids)) for ids in (features.body, features.subject)
+    )
+    body, subject, number = _strongest(body_odds, subject_odds)
+    lr_step, nb_step = tables.lr_step / root, tables.nb_step / number
+    return lr_step * lr(features.body) + nb_step * body, lr_step * lr(features.subject) + nb_step * subject
+
+
+def _looked_up(table: memoryview) -> Callable[[Iterable[int]], int]:
+    return lambda ids: sum(map(table.__getitem__, ids))
+
+
+def _strongest(body: list[int], subject: list[int]) -> tuple[int, int, int]:
+    """Sums of the log-odds at least as strong as the 150th of both, and how many those are."""
+    sizes = sorted(map(abs, body + subject), reverse=True)
+    least = sizes[STRONGEST_WORDS - 1] if len(sizes) > STRONGEST_WORDS else 0
+    kept_body = [odds for odds in body if abs(odds) >= least]
+    kept_subject = [odds for odds in subject if abs(odds) >= least]
+    return sum(kept_body), sum(kept_subject), max(len(kept_body) + len(kept_subject), 1)
+
+
+def _shares(parts: dict[str, float], points: float) -> list[Symbol]:
+    """`points` shared out in proportion to the parts of z (they may be of both signs)."""
+    total = sum(parts.values())
+    if not total:
+        return []
+    return [Symbol(name, part * points / total) for name, part in parts.items() if part]
+
+
+def _finished(value: float, symbols: list[Symbol], features: Features, thresholds: Thresholds) -> Score:
+    category = category_of(value, thresholds)
+    kind = kind_of(features, symbols) if category != "clean" else None
+    return Score(value, category, kind, tuple(ordered(symbols)), ENGINE, (), pack(features))

@@ -1,0 +1,320 @@
+"""Making the table file from labelled mail. Development only: needs numpy and scipy (requirements-dev.txt).
+
+Deterministic: no random numbers, fixed order, one result for one corpus. Three models (see `score`) are fitted with
+weights: both classes evenly, each source by the root of its size, ham with HTML more (there is too little of it).
+Scales and calibration come from folds that leave whole sources out, so the score of a kind of mail never seen in
+training is what the knots speak of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import minimize
+
+from gateway.spam.corpus import Sample
+from gateway.spam.features import Features, extract
+from gateway.spam.score import STRONGEST_WORDS, contributions
+from gateway.spam.tables import STRUCTURE_BITS, STRUCTURE_MASK, dump, parse
+from gateway.spam.words import WORD_BITS
+
+Array = Any  # numpy arrays and scipy matrices carry no useful static types here
+
+L2 = 20.0
+STRUCTURE_L2 = 8.0
+WORD_SCALE = 6.0
+STRUCTURE_SCALE = 8.0
+HTML_HAM_WEIGHT = 3.0
+MIN_DOCUMENTS = 3
+MIN_LANGUAGE_HAM = 200
+QUANTILES = ((0.5, 5.0), (0.8, 12.0), (0.95, 20.0), (0.99, 40.0), (0.995, 50.0), (0.999, 75.0))
+"""Share of unseen ham below, and the score given there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One training message as features."""
+
+    source: str
+    is_spam: bool
+    features: Features
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """All rows as matrices of ones; `folds` names what is left out together."""
+
+    words: Array
+    structure: Array
+    is_spam: Array
+    sources: Array
+    folds: Array
+    with_html: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Fitted weights, not yet standardised."""
+
+    lr: Array
+    lr_bias: float
+    nb: Array
+    structure: Array
+    structure_bias: float
+
+
+def rows_of(corpus: Iterable[Sample]) -> list[Row]:
+    """Features of a corpus."""
+    return [Row(sample.source, sample.is_spam, extract(sample.raw)) for sample in corpus]
+
+
+def fold_of(source: str) -> str:
+    """Sources that belong together: `sa-public:spam-2` -> `sa-public`; lists are dealt out by `list_folds`."""
+    return source.partition(":")[0]
+
+
+def list_folds(rows: Sequence[Row], count: int = 3) -> dict[str, str]:
+    """Mailing lists to `count` folds so that each gets a share of the spam: largest first to the smallest fold."""
+    spam: dict[str, int] = {}
+    for row in rows:
+        if row.source.startswith("list-"):
+            spam[row.source] = spam.get(row.source, 0) + row.is_spam
+    filled = [0] * count
+    dealt: dict[str, str] = {}
+    for source in sorted(spam, key=lambda name: (-spam[name], name)):
+        at = filled.index(min(filled))
+        filled[at] += spam[source] + 10
+        dealt[source] = f"lists-{at + 1}"
+    return dealt
+
+
+def assemble(rows: Sequence[Row]) -> Data:
+    """Matrices of the rows."""
+    dealt = list_folds(rows)
+    return Data(
+        _matrix([[*row.features.subject, *row.features.body] for row in rows], WORD_BITS),
+        _matrix([_structure_ids(row.features) for row in rows], STRUCTURE_BITS),
+        np.array([row.is_spam for row in rows]),
+        np.array([row.source for row in rows]),
+        np.array([dealt.get(row.source, fold_of(row.source)) for row in rows]),
+        np.array([any(name == "HTML" for name, _ in row.features.structure) for row in rows]),
+    )
+
+
+def _structure_ids(features: Features) -> list[int]:
+    return [number & STRUCTURE_MASK for _, ids in features.structure for number in ids]
+
+
+def _matrix(lists: list[list[int]], bits: int) -> Array:
+    ends = np.cumsum([0] + [len(ids) for ids in lists])
+    flat = np.fromiter((number for ids in lists for number in ids), dtype=np.int32, count=int(ends[-1]))
+    matrix = sparse.csr_matrix((np.ones(len(flat)), flat, ends), shape=(len(lists), 1 << bits))
+    matrix.sum_duplicates()
+    return matrix
+
+
+def scaled(matrix: Array, scale: float) -> Array:
+    """Each row divided by the root of its number of features."""
+    counts = np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1.0)
+    return sparse.diags(scale / np.sqrt(counts)) @ matrix
+
+
+def sample_weights(data: Data, chosen: Array) -> Array:
+    """Weights of the chosen rows: classes even, sources by the root of their size, ham with HTML more."""
+    weights = np.zeros(len(data.is_spam))
+    for label in (False, True):
+        rows = chosen & (data.is_spam == label)
+        names, counts = np.unique(data.sources[rows], return_counts=True)
+        by_source = dict(zip(names, counts, strict=True))
+        weights[rows] = [by_source[name] ** -0.5 for name in data.sources[rows]]
+        if not label:
+            weights[rows] *= np.where(data.with_html[rows], HTML_HAM_WEIGHT, 1.0)
+        weights[rows] *= len(weights) / 2 / weights[rows].sum()
+    return weights
+
+
+def fit(data: Data, chosen: Array) -> Models:
+    """The three models from the chosen rows."""
+    weights = sample_weights(data, chosen)
+    both = sparse.hstack([scaled(data.words, WORD_SCALE), scaled(data.structure, WORD_SCALE)]).tocsr()
+    lr, lr_bias = logistic(both[chosen], data.is_spam[chosen], weights[chosen], L2)
+    rare = np.asarray(both[chosen].getnnz(axis=0)).ravel() < MIN_DOCUMENTS
+    lr[rare] = 0.0
+    alone = scaled(data.structure, STRUCTURE_SCALE)
+    structure, bias = logistic(alone[chosen], data.is_spam[chosen], weights[chosen], STRUCTURE_L2)
+    return Models(
+        lr, lr_bias, log_odds(data.words[chosen], data.is_spam[chosen], weights[chosen]), structure, bias
+    )
+
+
+def logistic(matrix: Array, is_spam: Array, weights: Array, l2: float) -> tuple[Array, float]:
+    """Weights and bias of an L2-regularised logistic regression (L-BFGS)."""
+    signs = np.where(is_spam, 1.0, -1.0)
+    transposed = matrix.T.tocsr()
+    size = matrix.shape[1]
+
+    def loss(point: Array) -> tuple[float, Array]:
+        margins = signs * (matrix @ point[:size] + point[size])
+        pull = -signs * weights / (1.0 + np.exp(np.clip(margins, -50, 50)))
+        inner = point[:size]
+        value = weights @ np.logaddexp(0.0, -margins) + l2 / 2 * inner @ inner
+        return float(value), np.append(transposed @ pull + l2 * inner, pull.sum())
+
+    found = minimize(
+        loss, np.zeros(size + 1), jac=True, method="L-BFGS-B", options={"maxiter": 200, "maxcor": 8}
+    )
+    return found.x[:size], float(found.x[size])
+
+
+def log_odds(words: Array, is_spam: Array, weights: Array) -> Array:
+    """Weighted log-odds of each word, 0 for words in fewer than MIN_DOCUMENTS messages."""
+    sides = []
+    for side in (is_spam, ~is_spam):
+        counts = np.asarray(words[side].T @ weights[side]).ravel()
+        sides.append(np.log((counts + 1.0) / (weights[side].sum() + 2.0)))
+    odds = sides[0] - sides[1]
+    odds[np.asarray(words.getnnz(axis=0)).ravel() < MIN_DOCUMENTS] = 0.0
+    return odds
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What each model says of some rows: words part and structure part of `lr`, `nb`, `structure`."""
+
+    lr: Array
+    nb: Array
+    structure: Array
+
+
+def outputs(models: Models, data: Data, rows: Array) -> Outputs:
+    """Outputs of the models for the given rows."""
+    size = 1 << WORD_BITS
+    words = scaled(data.words[rows], WORD_SCALE) @ models.lr[:size]
+    structure = scaled(data.structure[rows], WORD_SCALE) @ models.lr[size:]
+    alone = scaled(data.structure[rows], STRUCTURE_SCALE) @ models.structure
+    return Outputs(
+        words + structure + models.lr_bias,
+        mean_strongest(data.words[rows], models.nb),
+        alone + models.structure_bias,
+    )
+
+
+def mean_strongest(words: Array, odds: Array) -> Array:
+    """Mean of each row's log-odds at least as strong as its 150th."""
+    means = np.zeros(words.shape[0])
+    for row in range(words.shape[0]):
+        values = odds[words.indices[words.indptr[row] : words.indptr[row + 1]]]
+        if len(values) > STRONGEST_WORDS:
+            least = np.sort(np.abs(values))[-STRONGEST_WORDS]
+            values = values[np.abs(values) >= least]
+        means[row] = values.sum() / max(len(values), 1)
+    return means
+
+
+def left_out(data: Data, say: Callable[[str], None]) -> Outputs:
+    """Outputs for every row by models that saw nothing of its fold."""
+    count = len(data.is_spam)
+    whole = Outputs(np.zeros(count), np.zeros(count), np.zeros(count))
+    for fold in sorted(set(data.folds)):
+        rows = data.folds == fold
+        found = outputs(fit(data, ~rows), data, rows)
+        whole.lr[rows], whole.nb[rows], whole.structure[rows] = found.lr, found.nb, found.structure
+        say(f"fold {fold}: {int(rows.sum())} messages left out")
+    return whole
+
+
+def train(corpus: Iterable[Sample], say: Callable[[str], None]) -> bytes:
+    """The table file's octets for a corpus."""
+    rows = rows_of(corpus)
+    if len({row.is_spam for row in rows}) < 2:
+        raise ValueError("ham and spam are both needed")
+    say(f"{len(rows)} messages read")
+    data = assemble(rows)
+    unseen = left_out(data, say)
+    models = fit(data, np.ones(len(rows), dtype=bool))
+    head, *tables = _quantised(models, unseen, data, languages_of(rows))
+    return dump(_centred(head, tables, rows), *tables)
+
+
+def _centred(head: dict[str, Any], tables: Sequence[bytes], rows: Sequence[Row]) -> dict[str, Any]:
+    """The head with the mean part of each symbol over ham moved into the constants: BASE is then the score of an
+    ordinary mail, and a share says how far the mail departs from that."""
+    plain = parse(dump(head, *tables))
+    ham = [row.features for row in rows if not row.is_spam]
+    for by_words, usual, constant in ((True, "usual", "constant"), (False, "alone_usual", "alone_constant")):
+        sums: dict[str, float] = {}
+        for features in ham:
+            for name, part in contributions(features, plain, None, by_words).items():
+                sums[name] = sums.get(name, 0.0) + part
+        head[usual] = {name: total / len(ham) for name, total in sums.items()}
+        head[constant] += sum(head[usual].values())
+    return head
+
+
+def languages_of(rows: Sequence[Row]) -> list[str]:
+    """Languages whose words may count: those with enough ham."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        if not row.is_spam:
+            counts[row.features.language] = counts.get(row.features.language, 0) + 1
+    return sorted(name for name, count in counts.items() if count >= MIN_LANGUAGE_HAM and name != "xx")
+
+
+def _quantised(
+    models: Models, unseen: Outputs, data: Data, languages: list[str]
+) -> tuple[dict[str, Any], *tuple[bytes, ...]]:
+    """Head and tables. All models are brought to one spread, so their sum is a sum of z-scores; the two that look at
+    structure are linear in the same features and so become one table."""
+    parts = (unseen.lr, unseen.nb, unseen.structure)
+    (lr_spread, nb_spread, alone_spread), (lr_mean, nb_mean, alone_mean) = (
+        [float(f(p)) for p in parts] for f in (np.std, np.mean)
+    )
+    z_alone = (unseen.structure - alone_mean) / alone_spread
+    z = (unseen.lr - lr_mean) / lr_spread + (unseen.nb - nb_mean) / nb_spread + z_alone
+    size = 1 << WORD_BITS
+    alone_weights = models.structure * STRUCTURE_SCALE / alone_spread
+    lr, lr_step = _int8(models.lr[:size] * WORD_SCALE / lr_spread)
+    nb, nb_step = _int8(models.nb / nb_spread)
+    structure, structure_step = _int8(models.lr[size:] * WORD_SCALE / lr_spread + alone_weights)
+    alone, alone_step = _int8(alone_weights)
+    alone_constant = (models.structure_bias - alone_mean) / alone_spread
+    head = {
+        "lr_step": lr_step,
+        "nb_step": nb_step,
+        "structure_step": structure_step,
+        "alone_step": alone_step,
+        "constant": (models.lr_bias - lr_mean) / lr_spread - nb_mean / nb_spread + alone_constant,
+        "alone_constant": alone_constant,
+        "knots": knots_of(z, data),
+        "alone_knots": knots_of(z_alone, data),
+        "usual": {},
+        "alone_usual": {},
+        "languages": languages,
+        "about": f"{int((~data.is_spam).sum())} ham, {int(data.is_spam.sum())} spam",
+    }
+    return head, lr, nb, structure, alone
+
+
+def _int8(weights: Array) -> tuple[bytes, float]:
+    step = float(np.quantile(np.abs(weights[weights != 0]), 0.9995)) / 127 or 1.0
+    return np.clip(np.rint(weights / step), -127, 127).astype(np.int8).tobytes(), step
+
+
+def knots_of(z: Array, data: Data) -> list[list[float]]:
+    """(z, score) pairs: quantiles of the ham of left-out sources, each source weighted by the root of its size."""
+    ham = ~data.is_spam
+    names, counts = np.unique(data.sources[ham], return_counts=True)
+    by_source = dict(zip(names, counts, strict=True))
+    weights = np.array([by_source[name] ** -0.5 for name in data.sources[ham]])
+    order = np.argsort(z[ham], kind="stable")
+    below = np.cumsum(weights[order]) / weights.sum()
+    values = z[ham][order]
+    knots = [[float(values[0]), 0.0]]
+    for share, value in QUANTILES:
+        at = float(values[min(int(np.searchsorted(below, share)), len(values) - 1)])
+        knots.append([max(at, knots[-1][0] + 0.01), value])
+    return [*knots, [knots[-1][0] + max(1.0, knots[-1][0] - knots[3][0]), 100.0]]
