@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from gateway.config import Config
-from gateway.rules.body_framing import Fault
+from gateway.rules.body_framing import ChunkedBody, Fault
 from gateway.rules.ids import IdMaker, to_text
 from gateway.rules.limits import LoginGuard
 from gateway.rules.policy import Snapshot
@@ -61,7 +61,9 @@ class Session:
     tls: TlsInfo | None = None
     login: Login | None = None
     messages: int = 0  # accepted so far
-    notes: dict[str, Any] = field(default_factory=dict, repr=False)  # the gatekeeper's own, gone with the session
+    notes: dict[str, Any] = field(
+        default_factory=dict, repr=False
+    )  # the gatekeeper's own, gone with the session
 
 
 class Gatekeeper(Protocol):
@@ -174,6 +176,8 @@ class Acceptor:
         self._recipients: dict[Address, EnvelopeRecipient] = {}
         self._refused_recipients = 0
         self._failed_logins = 0
+        self.chunks: ChunkedBody | None = None  # the body so far, when it comes by BDAT
+        self.chunks_refused: Reply | None = None  # why no further BDAT of this transaction is of use
 
     # ---- before a transaction
 
@@ -257,6 +261,7 @@ class Acceptor:
         if refused:
             return self.refuse("mail", refused, sender=str(mail.sender or ""))
         self._mail = mail
+        self.chunks = self.chunks_refused = None
         self.observe("sender")
         return Reply(250, "2.1.0", "Ok")
 
@@ -308,6 +313,11 @@ class Acceptor:
         return self.refuse("rcpt", refused, sender=sender, recipient=recipient)
 
     # ---- the message
+
+    def chunks_out_of_order(self) -> Reply | None:
+        """Why this BDAT is of no use: it came too early, or one before it did, so that a part would be missing."""
+        self.chunks_refused = self.chunks_refused or self.data_out_of_order()
+        return self.chunks_refused
 
     def data_out_of_order(self) -> Reply | None:
         """Why no message can be taken now."""
@@ -390,6 +400,7 @@ class Acceptor:
         self._mail = None
         self._recipients = {}
         self._refused_recipients = 0
+        self.chunks = self.chunks_refused = None
 
     def refuse(self, stage: str, refused: Refused, sender: str = "", recipient: str = "") -> Reply:
         """Record a refusal and return its reply."""
