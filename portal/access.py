@@ -1,8 +1,8 @@
 """The door for reading: objects that this request's person may see, or 404.
 
 Every view of a customer's page begins with `access_customer`; whatever belongs to a customer comes from one of the
-`access_*` functions. They never tell "not yours" from "not there". Owners and admins write, viewers read only (403),
-support reads as a viewer while it has opened a customer (session key OPENED_AS, set by the support desk, audited there).
+`access_*` functions. They never tell "not yours" from "not there". Owners and admins write, viewers read only (403);
+support reads as a viewer while it has opened a customer (session key OPENED_AS, set and audited by the support desk).
 """
 
 from __future__ import annotations

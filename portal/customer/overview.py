@@ -1,4 +1,4 @@
-"""The first page: what needs a person, what the last 24 hours brought, and for new customers the way to the first mail."""
+"""The first page: what needs a person, what the last 24 hours brought, and the way to the first mail."""
 
 from __future__ import annotations
 

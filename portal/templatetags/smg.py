@@ -16,8 +16,8 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.timesince import timesince, timeuntil
-from django.utils.translation import gettext as _
 from django.utils.translation import get_language
+from django.utils.translation import gettext as _
 
 from portal import nav
 from portal.charts import BarChart
@@ -48,9 +48,9 @@ def when(moment: datetime | None, style: str = "relative") -> SafeString:
         return SafeString("–")
     local = timezone.localtime(moment)
     full = f"{date_format(local, 'j M Y' if get_language() != 'de' else 'j. M Y')}, {local:%H:%M:%S}"
-    text = {"full": full, "clock": f"{local:%H:%M:%S}", "date": full.split(",")[0]}.get(style) or _relative(
-        moment
-    )
+    text = {"full": full, "clock": f"{local:%H:%M:%S}", "date": full.split(",", maxsplit=1)[0]}.get(
+        style
+    ) or _relative(moment)
     title = f"{full} {local:%Z}"
     return format_html(
         '<time datetime="{}" title="{}">{}</time>', moment.isoformat(timespec="seconds"), title, text
