@@ -8,10 +8,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests import services as real
 from tests.services import Daemon, Services
+
+pytest_plugins = ["tests.conftest_dns"]
+
+# A deadline per example would measure the other tests on the machine.
+hypothesis.settings.register_profile("smg", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("smg")
 
 CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -21,6 +28,14 @@ SERVICE_FIXTURES = {
     "postgres_url", "start_postgres", "start_rbldnsd", "start_nsd", "start_unbound", "start_smtp_sink",
 }  # fmt: skip
 BROWSER_FIXTURES = {"page", "context", "browser"}
+DATABASE_FIXTURES = {
+    "db",
+    "transactional_db",
+    "django_db_reset_sequences",
+    "live_server",
+    "client",
+    "admin_client",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,6 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         names = set(getattr(item, "fixturenames", ()))
         if names & SERVICE_FIXTURES:
             item.add_marker(pytest.mark.services)
+        if names & DATABASE_FIXTURES or item.get_closest_marker("django_db"):
+            item.add_marker(pytest.mark.database)
         if names & BROWSER_FIXTURES:
             item.add_marker(pytest.mark.e2e)
             if not CHROMIUM:
