@@ -1,7 +1,7 @@
 """SPF evaluated for our addresses: would a receiver accept mail from them in the name of this domain (RFC 7208)?
 
-Pure: answers come from `facts`; the first one that is not there yet raises Needed, and whoever gathers asks it and
-calls again. Only what depends on the address, the domain and the DNS is evaluated; macros are counted but match nothing.
+Pure: answers come from `facts`; the first one missing raises Needed, and whoever gathers asks it and calls again.
+Only what depends on the address, the domain and the DNS is evaluated; macros are counted but match nothing.
 """
 
 from __future__ import annotations
