@@ -26,6 +26,10 @@ PLACES_ABOVE_STEPS = {"relay", "pipeline"}  # the assembly and the contents page
 DOORS = ("models", "control", "rules")
 DOOR_EXCEPTIONS = {
     "gateway.config": "typed settings, read once",
+    "gateway.codes": "what SMTP replies mean, in words",
+    "gateway.explain": "the dry run behind 'Explain'",
+    "gateway.spam.symbols": "what the symbols of a score mean, in words",
+    "gateway.tls.preflight": "the TLS test before a rule is saved",
     "gateway.crypto": "encryption at rest and keyed hashes, one implementation for tokens and webhook secrets",
 }
 # Modules of gateway that may touch the ORM or a cursor; everything else goes db -> store.
