@@ -54,7 +54,7 @@ def parts(config: Config, web: Endpoint) -> list[PartSpec]:
     return [
         PartSpec("web", leader(*gunicorn), lambda: answers_http(web, "/healthz")),
         PartSpec("relay", leader("relay"), (lambda: answers_smtp(first)) if first else None),
-        PartSpec("scheduler", leader("qcluster")),
+        PartSpec("scheduler", leader("scheduler")),
     ]
 
 
