@@ -21,10 +21,12 @@ from gateway.config import Config, Endpoint
 from gateway.rules import supervision
 from gateway.rules.supervision import LinePrefixer
 
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 15.0  # longer than the relay takes at most to finish what it holds (relay_master)
+EXIT_CONFIG = 78  # a part says that starting it again would not help (EX_CONFIG of sysexits.h)
 READY_TIMEOUT_S = 60.0
 PROBE_EVERY_S = 0.2
 PROBE_TIMEOUT_S = 2.0
+DEMO_SINK = Endpoint("127.0.0.1", 2626)
 
 Write = Callable[[bytes], None]
 Probe = Callable[[], Awaitable[bool]]
@@ -45,17 +47,20 @@ def leader(*command: str) -> list[str]:
 
 
 def parts(config: Config, web: Endpoint) -> list[PartSpec]:
-    """Portal, relay and scheduler."""
+    """Portal, relay and scheduler; in the demo the sink at the end of its gateways, too."""
     gunicorn = [
         "gunicorn", "portal.wsgi", "--no-control-socket", "--bind", str(web), "--workers", "2", "--threads", "4",
         "--timeout", "60", "--graceful-timeout", "8", "--log-level", "warning",
     ]  # fmt: skip
     first = config.smtp_listen[0] if config.smtp_listen else None
-    return [
+    found = [
         PartSpec("web", leader(*gunicorn), lambda: answers_http(web, "/healthz")),
         PartSpec("relay", leader("relay"), (lambda: answers_smtp(first)) if first else None),
         PartSpec("scheduler", leader("scheduler")),
     ]
+    if config.demo:
+        found.append(PartSpec("sink", leader("demo_sink"), lambda: answers_smtp(DEMO_SINK)))
+    return found
 
 
 class Supervisor:
@@ -67,13 +72,15 @@ class Supervisor:
         self._colour = colour
         self._width = max(len(spec.name) for spec in specs)
         self._stopping = asyncio.Event()
+        self._code = 0
         self._running: dict[str, asyncio.subprocess.Process] = {}
 
     def stop(self) -> None:
         self._stopping.set()
 
-    async def run(self, when_ready: Callable[[], Awaitable[str]]) -> None:
-        """Returns after a clean stop; prints what `when_ready` returns once every part answers."""
+    async def run(self, when_ready: Callable[[], Awaitable[str]]) -> int:
+        """Returns after a clean stop, 0 or the code of a part that cannot be started at all; prints what `when_ready`
+        returns once every part answers."""
         self._listen_to_signals()
         keepers = [asyncio.create_task(self._keep(spec)) for spec in self._specs]
         greeter = asyncio.create_task(self._greet(when_ready))
@@ -81,6 +88,7 @@ class Supervisor:
         greeter.cancel()
         await asyncio.gather(*(self._end(process) for process in list(self._running.values())))
         await asyncio.gather(*keepers)
+        return self._code
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -94,6 +102,11 @@ class Supervisor:
             began = time.monotonic()
             code = await self._live(spec)
             if self._stopping.is_set():
+                return
+            if code == EXIT_CONFIG:
+                self._say(spec.name, "cannot be started with these settings; everything stops")
+                self._code = code
+                self.stop()
                 return
             ran_s = time.monotonic() - began
             failures = supervision.failures_in_a_row(failures, ran_s)

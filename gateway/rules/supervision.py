@@ -13,7 +13,7 @@ FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
 HEALTHY_AFTER_S = 60.0
 LONGEST_LINE_BYTES = 16 * 1024  # a part that never ends its line must not fill our memory
-COLOURS = {"web": 36, "relay": 32, "scheduler": 35}
+COLOURS = {"web": 36, "relay": 32, "scheduler": 35, "sink": 33}
 NO_COLOUR = 37
 
 

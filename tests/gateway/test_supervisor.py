@@ -65,7 +65,7 @@ async def ready() -> str:
     return "everything answers"
 
 
-async def supervise(*specs: PartSpec) -> tuple[Supervisor, Screen, asyncio.Task[None]]:
+async def supervise(*specs: PartSpec) -> tuple[Supervisor, Screen, asyncio.Task[int]]:
     screen = Screen()
     running = Supervisor(specs, screen.write)
     return running, screen, asyncio.create_task(running.run(ready))
@@ -89,6 +89,7 @@ async def test_output_is_prefixed_and_the_stop_is_clean() -> None:
     await asyncio.wait_for(task, TIMEOUT_S)
     assert "web   | bye" in screen.text
     assert "relay | bye" in screen.text
+    assert task.result() == 0
     assert "starting again" not in screen.text
 
 
@@ -99,6 +100,14 @@ async def test_a_part_that_ends_starts_again() -> None:
     await asyncio.wait_for(task, TIMEOUT_S)
     assert "ended with code 3" in screen.text
     assert "starting again in 0.5 s" in screen.text
+
+
+async def test_a_part_that_cannot_be_configured_stops_everything() -> None:
+    _, screen, task = await supervise(
+        PartSpec("web", child(SLEEPER)), PartSpec("relay", child("raise SystemExit(78)"))
+    )
+    assert await asyncio.wait_for(task, TIMEOUT_S) == 78
+    assert "relay | cannot be started with these settings" in screen.text
 
 
 async def test_the_greeting_waits_for_the_probe() -> None:

@@ -39,9 +39,10 @@ class Command(BaseCommand):
         if setup:
             self._set_up(config)
         connections.close_all()  # the parts have their own
-        asyncio.run(run(config, web))
+        code = asyncio.run(run(config, web))
         lock.close()
         self.stdout.write("Stopped.")
+        sys.exit(code)
 
     def _set_up(self, config: Config) -> None:
         self.stdout.write("Preparing the database")
@@ -51,10 +52,10 @@ class Command(BaseCommand):
             call_command("demo_setup")
 
 
-async def run(config: Config, web: Endpoint) -> None:
+async def run(config: Config, web: Endpoint) -> int:
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     specs = supervisor.parts(config, web)
-    await supervisor.Supervisor(specs, write, colour=colour).run(lambda: greeting(config, web))
+    return await supervisor.Supervisor(specs, write, colour=colour).run(lambda: greeting(config, web))
 
 
 def write(data: bytes) -> None:
