@@ -18,7 +18,7 @@ from gateway.outbound.pool import SessionPool
 from gateway.outbound.session import Opener, Session, can_reach
 from gateway.outbound.transaction import Answer, StaleSession, Transaction
 from gateway.rules.replies import DELIVERED, Classification, Kind, classify_reply
-from gateway.rules.route_types import DeliveryJob, Hop, JobRecipient, NoRoute, Route, TlsDemand
+from gateway.rules.route_types import DeliveryJob, Hop, JobRecipient, Route, TlsDemand
 from gateway.rules.types import OnFailure, Outcome, Reply, Stage, State, TlsInfo, TlsLevel
 
 log = logging.getLogger(__name__)
@@ -76,25 +76,6 @@ class Deliverer:
     def close(self) -> None:
         """End the sessions that are kept open; transactions that are under way finish."""
         self._pool.close()
-
-
-def outcomes_without_route(
-    job: DeliveryJob, no_route: NoRoute, at: datetime, gateway_id: int | None = None
-) -> list[Outcome]:
-    """The outcomes of mail that has nowhere to go."""
-    state = State.BOUNCED if no_route.reply.is_permanent else State.QUEUED
-    return [
-        Outcome(
-            recipient.recipient_id,
-            state,
-            no_route.reply,
-            no_route.stage,
-            at,
-            gateway_id,
-            reason=no_route.reason,
-        )
-        for recipient in job.recipients
-    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from gateway.models import (
     PolicyVersion,
     Shaping,
     SourceNetwork,
+    Suppression,
     TlsRule,
 )
 from gateway.rules.policy import (
@@ -38,7 +39,7 @@ from gateway.rules.policy import (
     Snapshot,
     TlsRulePolicy,
 )
-from gateway.rules.spam import Thresholds
+from gateway.rules.spam import Thresholds, bounded
 from gateway.rules.types import OnFailure, Pool, TlsLevel
 
 log = logging.getLogger(__name__)
@@ -93,13 +94,13 @@ def load_snapshot() -> Snapshot:
         gateways=MappingProxyType({row.id: _gateway(row) for row in Gateway.objects.all()}),
         bars=MappingProxyType({(bar.gateway_id, bar.destination): bar.until for bar in Bar.objects.all()}),
         shaping=MappingProxyType({row.destination: _shaping(row) for row in Shaping.objects.all()}),
+        suppressed=frozenset(
+            (row["customer_id"], row["address"].lower()) for row in Suppression.objects.values("customer_id", "address")
+        ),
     )
 
 
 def _customer(row: Customer) -> CustomerPolicy:
-    default = Thresholds()
-    suspect = default.suspect if row.suspect_threshold is None else row.suspect_threshold
-    spam = default.spam if row.spam_threshold is None else row.spam_threshold
     return CustomerPolicy(
         id=row.id,
         slug=row.slug,
@@ -111,7 +112,8 @@ def _customer(row: Customer) -> CustomerPolicy:
         keep_subjects=row.keep_subjects,
         suspended=row.suspended_at is not None,
         delay_warning_h=row.delay_warning_h,
-        thresholds=Thresholds(suspect=suspect, spam=max(suspect, spam)),
+        watched_until=row.watched_until,
+        thresholds=bounded(row.suspect_threshold, row.spam_threshold, Thresholds()),
     )
 
 

@@ -20,10 +20,13 @@ from gateway.models import (
     Body,
     FeatureVector,
     HourlyCount,
+    LocalWord,
     Message,
     NdrReport,
     Recipient,
     Refusal,
+    SetupEvent,
+    SpamException,
     Worker,
 )
 from gateway.rules.types import Outcome, State
@@ -322,14 +325,26 @@ def postpone(payloads: Sequence[tuple[list[int], datetime]]) -> list[None]:
     return [None] * len(payloads)
 
 
+POSTPONE_CHUNK = 5000
+
+
 def postpone_domain(payloads: Sequence[tuple[str, str, datetime, datetime]]) -> list[int]:
-    """(owner, domain, now, until): everything due for a dead destination waits until then, without being loaded."""
+    """(owner, domain, now, until): what is due for a dead destination waits until then, or its expiry, without being
+    loaded. At most POSTPONE_CHUNK recipients at a time, so that new mail never waits long for the transaction."""
     return [_postpone_domain(*payload) for payload in payloads]
 
 
 def _postpone_domain(owner: str, domain: str, now: datetime, until: datetime) -> int:
-    due = Recipient.objects.filter(state=State.QUEUED, domain=domain, next_attempt_at__lte=now).exclude(lease_owner=owner)
-    return due.update(next_attempt_at=until, lease_owner="")
+    sql = (
+        "UPDATE gateway_recipient SET lease_owner = '',"
+        " next_attempt_at = CASE WHEN expires_at < %s THEN expires_at ELSE %s END WHERE id IN"
+        " (SELECT id FROM gateway_recipient WHERE state = 'queued' AND domain = %s AND next_attempt_at <= %s"
+        " AND lease_owner <> %s AND expires_at > %s LIMIT %s)"
+    )
+    values = [until, until, domain, now, owner, now, POSTPONE_CHUNK]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [rows.adapt(value) for value in values])
+        return cursor.rowcount
 
 
 def renew_leases(payloads: Sequence[tuple[str, datetime]]) -> list[int]:
@@ -348,19 +363,29 @@ def release_leases(payloads: Sequence[tuple[str, datetime]]) -> list[int]:
     ]
 
 
-def beat(payloads: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """Write heartbeats (rows of Worker); take over the leases of owners that fell silent. Returns the dead owners."""
-    for row in payloads:
-        Worker.objects.update_or_create(owner=row["owner"], defaults={k: v for k, v in row.items() if k != "owner"})
-    now = payloads[-1]["seen_at"]
-    dead = list(Worker.objects.filter(seen_at__lt=now - STALE).values_list("owner", flat=True))
-    bury([(dead, now)])
-    return [dead] * len(payloads)
+def beat(payloads: Sequence[tuple[dict[str, Any], bool]]) -> list[list[str]]:
+    """(row of Worker, may bury): write heartbeats, take over from owners that fell silent. Returns the dead owners.
+
+    Only a process whose own beats came through all the time may call others dead: after an outage of the database
+    everybody has been silent.
+    """
+    return [_beat(row, may_bury=may_bury) for row, may_bury in payloads]
+
+
+def _beat(row: dict[str, Any], *, may_bury: bool) -> list[str]:
+    Worker.objects.update_or_create(owner=row["owner"], defaults={k: v for k, v in row.items() if k != "owner"})
+    if not may_bury:
+        return []
+    dead = list(Worker.objects.filter(seen_at__lt=row["seen_at"] - STALE).values_list("owner", flat=True))
+    bury([(dead, row["seen_at"])])
+    return dead
 
 
 def bury(payloads: Sequence[tuple[Collection[str], datetime]]) -> list[None]:
     """(owners, now): release what dead owners held and forget them."""
     for owners, now in payloads:
+        if not owners:
+            continue
         release_leases([(owner, now) for owner in sorted(owners)])
         Worker.objects.filter(owner__in=owners).delete()
     return [None] * len(payloads)
@@ -379,6 +404,15 @@ def note_logins(payloads: Sequence[tuple[int, str, datetime]]) -> list[None]:
     latest = {credential: (at, ip, credential) for credential, ip, at in payloads}
     sql = "UPDATE gateway_credential SET last_used_at = %s, last_used_ip = %s WHERE id = %s"
     rows.many(sql, [latest[key] for key in sorted(latest)])
+    return [None] * len(payloads)
+
+
+def note_setup(payloads: Sequence[tuple[datetime, list[tuple[int, str, str, str, str]]]]) -> list[None]:
+    """(time, [(customer id, session, stage, client address, reply)]): how far a watched customer's server got."""
+    fields = ("customer_id", "session", "stage", "client_ip", "reply")
+    rows.insert(
+        SetupEvent, ({"at": at, **dict(zip(fields, event, strict=True))} for at, events in payloads for event in events)
+    )
     return [None] * len(payloads)
 
 
@@ -403,6 +437,54 @@ def mark_warned(payloads: Sequence[tuple[int, datetime]]) -> list[bool]:
 
 def known_spool_files(names: Iterable[str]) -> set[str]:
     return set(Body.objects.filter(spool__in=list(names)).values_list("spool", flat=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What this installation learned: word counts (id, ham, spam), and exceptions (customer, domain, symbols, until)."""
+
+    words: list[tuple[int, int, int]]
+    exceptions: list[tuple[int, str, list[str], datetime]]
+
+
+def load_learned() -> Learned:
+    return Learned(
+        words=list(LocalWord.objects.values_list("feature", "ham", "spam")),
+        exceptions=list(SpamException.objects.values_list("customer_id", "sender_domain", "symbols", "expires_at")),
+    )
+
+
+def due_held(now: datetime, limit: int) -> list[int]:
+    """Held recipients whose lifetime has ended."""
+    return list(Recipient.objects.filter(state=State.HELD, expires_at__lte=now).values_list("id", flat=True)[:limit])
+
+
+def load_any(recipient_ids: Sequence[int]) -> list[Recipient]:
+    return list(Recipient.objects.filter(id__in=recipient_ids).select_related("message").order_by("id"))
+
+
+def resume_held(payloads: Sequence[datetime]) -> list[int]:
+    """Held mail that is to be tried again (a forced TLS rule's `hold`) goes back into the queue when its time comes."""
+    return [
+        Recipient.objects.filter(state=State.HELD, next_attempt_at__lte=now).update(state=State.QUEUED) for now in payloads
+    ]
+
+
+def requeue(payloads: Sequence[tuple[list[int], str, datetime]]) -> list[int]:
+    """(held recipient ids, owner, now): lease expired held mail to an owner, who will settle it."""
+    return [
+        Recipient.objects.filter(id__in=ids, state=State.HELD).update(
+            state=State.QUEUED, lease_owner=owner, next_attempt_at=now + LEASE
+        )
+        for ids, owner, now in payloads
+    ]
+
+
+def end_bars(payloads: Sequence[datetime]) -> list[int]:
+    """Forget bars that are over."""
+    from gateway.models import Bar
+
+    return [Bar.objects.filter(until__lte=now).delete()[0] for now in payloads]
 
 
 @transaction.atomic

@@ -75,6 +75,7 @@ class Worker(models.Model):
     owner = models.CharField(_("owner"), max_length=100, primary_key=True)
     node = models.CharField(_("node"), max_length=100)
     pid = models.PositiveIntegerField(_("process"))
+    slot = models.PositiveSmallIntegerField(unique=True)  # the node part of the ids this process makes
     gateways = models.JSONField(_("gateways"), default=list)
     started_at = models.DateTimeField(_("started"))
     seen_at = models.DateTimeField(_("last sign of life"), db_index=True)

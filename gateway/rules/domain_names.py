@@ -17,6 +17,7 @@ MAX_LABEL = 63
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _LDH_LABEL = re.compile(rf"{_LABEL}\Z")
 _ASCII_DOMAIN = re.compile(r"(?:LABEL\.)*LABEL\Z".replace("LABEL", _LABEL))
+_STABLE_BY_DECREE = "ßς"
 _U_LABEL_CATEGORIES = frozenset({"Ll", "Lo", "Lm", "Mn", "Mc", "Nd"})
 
 
@@ -67,7 +68,7 @@ def _encode_label(label: str) -> str:
     if label.isascii():
         return label.lower()
     lower = label.lower()
-    if unicodedata.normalize("NFKC", label) != label or unicodedata.normalize("NFKC", lower) != lower:
+    if unicodedata.normalize("NFKC", label) != label or not _is_stable(lower):
         raise AddressError("domain has characters that are not in normal form")
     if not _is_u_label(lower):
         raise AddressError("domain has characters that are not allowed in names")
@@ -75,6 +76,12 @@ def _encode_label(label: str) -> str:
     if len(encoded) > MAX_LABEL or not _LDH_LABEL.match(encoded):
         raise AddressError("domain has a label that is too long")
     return encoded
+
+
+def _is_stable(label: str) -> bool:
+    """Whether no other spelling of it means the same (RFC 5892, 2.2, with the two exceptions of its 2.6)."""
+    folded = "".join(char if char in _STABLE_BY_DECREE else char.casefold() for char in label)
+    return unicodedata.normalize("NFKC", folded) == label
 
 
 def _is_u_label(label: str) -> bool:

@@ -37,8 +37,10 @@ _BLANK_FOLD = re.compile(
 )  # a folded line of white space only: some readers end the head here
 _VT_FF = bytes.maketrans(b"\x0b\x0c", b"  ")  # white space to some verifiers, text to others
 _HIDDEN_HOPS = re.compile(rb"\(origin hidden, hops (\d{1,4})\)")
-# C0, DEL, C1 and the marks that reorder text: a subject is shown beside what we say.
-_UNSHOWABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+# C0, DEL, C1, the marks that reorder text, and lone surrogates, which cannot even be stored.
+_UNSHOWABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]"
+)
 
 
 class HeadError(ValueError):
@@ -126,7 +128,12 @@ def decode_text(value: bytes, max_chars: int = SUBJECT_MAX_CHARS) -> str:
     text = value[: 4 * 1024].decode("utf-8", "replace")  # the cap keeps the standard decoder linear
     with suppress(MessageError, ValueError):  # not base64: the raw words are still worth showing
         text = "".join(_decode_part(part, charset) for part, charset in decode_header(text))
-    return " ".join(_UNSHOWABLE.sub(" ", text).split())[:max_chars]
+    return showable(text)[:max_chars]
+
+
+def showable(text: str) -> str:
+    """A stranger's words on one line, without controls and marks that would reorder what stands beside them."""
+    return " ".join(_UNSHOWABLE.sub(" ", text).split())
 
 
 def _decode_part(part: bytes | str, charset: str | None) -> str:
@@ -181,13 +188,16 @@ def _hide_ids(field: Field, envelope: Envelope, domain: str) -> bytes:
 
 
 def _received(envelope: Envelope, hops: int, our_hostname: str) -> bytes:
-    """RFC 5321 4.4 trace field without the client: neither address nor HELO name, and no recipient (Bcc)."""
+    """RFC 5321 4.4 trace field without the client: neither address nor HELO name, and no recipient (Bcc). Mail of our
+    own (reports, alerts) came from nobody."""
     comment = f" (origin hidden, hops {min(hops, 9999)})" if hops else " (origin hidden)"
     text = (
         f"Received: from authenticated-user{comment}\r\n"
         f"\tby {our_hostname} with {envelope.with_protocol} id {envelope.id};\r\n"
         f"\t{_date(envelope.received_at)}\r\n"
     )
+    if envelope.customer_id is None:
+        text = f"Received: by {our_hostname} id {envelope.id};\r\n\t{_date(envelope.received_at)}\r\n"
     return text.encode("ascii", "replace")
 
 

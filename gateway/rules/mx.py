@@ -22,9 +22,9 @@ MAX_ADDRESSES_PER_HOST = 6
 NULL_MX = Reply(556, "5.1.10", "Recipient domain does not accept mail (null MX)")
 NO_SUCH_DOMAIN = Reply(550, "5.1.2", "Recipient domain does not exist")
 NO_ADDRESS = Reply(550, "5.4.4", "Recipient domain has neither MX nor address")
+NO_ADDRESS_OF_MX = Reply(550, "5.4.4", "No mail server of the recipient domain has an address")
 MX_LOOP = Reply(554, "5.4.6", "Mail for this domain loops back to us")
 DNS_FAILURE = Reply(451, "4.4.3", "DNS lookup of the recipient domain failed")
-NO_USABLE_ADDRESS = Reply(451, "4.4.4", "No mail server of the recipient domain can be reached by an address")
 FORBIDDEN_ADDRESS = Reply(
     550, "5.4.4", "Mail servers of the recipient domain point to an address that is not public"
 )
@@ -51,6 +51,15 @@ def ordered_hosts(records: Iterable[MxRecord], rng: random.Random) -> tuple[str,
         rng.shuffle(equals)
         hosts.extend(equals)
     return tuple(dict.fromkeys(hosts))[:MAX_HOSTS]
+
+
+def ordered_records(records: Iterable[MxRecord]) -> list[MxRecord]:
+    """The records worth looking up: most preferred first, real hosts only, at most MAX_HOSTS."""
+    first: dict[str, MxRecord] = {}
+    for record in sorted(records):
+        if record.host:
+            first.setdefault(record.host, record)
+    return list(first.values())[:MAX_HOSTS]
 
 
 def before_own(records: Iterable[MxRecord], own_hosts: Collection[str]) -> list[MxRecord]:

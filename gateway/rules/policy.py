@@ -30,6 +30,7 @@ class CustomerPolicy:
     suspended: bool = False
     delay_warning_h: int = 4  # 0 = none
     thresholds: Thresholds = field(default_factory=Thresholds)
+    watched_until: datetime | None = None  # the set-up page waits for a first mail until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ class Snapshot:
     gateways: Mapping[int, GatewayPolicy] = field(default_factory=dict)
     bars: Mapping[tuple[int, str], datetime] = field(default_factory=dict)  # (gateway, destination) barred until
     shaping: Mapping[str, ShapingPolicy] = field(default_factory=dict)
+    suppressed: frozenset[tuple[int, str]] = frozenset()  # (customer id, recipient in lower case) known not to exist
 
     def owner_of(self, domain: str) -> int | None:
         """The customer that has proven this domain or a parent of it; the closest one wins."""

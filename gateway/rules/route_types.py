@@ -1,6 +1,6 @@
 """What a message's last steps hand to each other: where it may go, under which protection, and the work to do there.
 
-route makes a Route (or a NoRoute) out of the recipient domain; deliver takes a DeliveryJob and the Route and answers
+route makes a Route out of the recipient domain; deliver takes a DeliveryJob and the Route and answers
 with one Outcome per recipient. Plain values, made for being compared in tests.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.rules.policy import GatewayPolicy
-from gateway.rules.types import Address, OnFailure, Reply, Stage, TlsLevel
+from gateway.rules.types import Address, OnFailure, TlsLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +65,6 @@ class Route:
     destination: str  # recipient domain, or 'host:port' of the gateway's smart host
     hops: tuple[Hop, ...]
     smart_host: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NoRoute:
-    """There is nowhere to go: `reply` (ours, 4xx or 5xx) and `reason` become the outcome of every recipient."""
-
-    reply: Reply
-    reason: str  # 'no_such_domain' | 'null_mx' | 'dns' | 'loop' | 'forbidden_address' | 'no_address'
-    stage: Stage = Stage.DNS
 
 
 @dataclass(frozen=True, slots=True)

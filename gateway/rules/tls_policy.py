@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from gateway.rules.policy import GatewayPolicy, TlsRulePolicy
@@ -67,7 +67,7 @@ class HopFacts:
     require_tls: bool = False
     tls_optional: bool = False  # TLS-Required: No
     mx_authentic: bool = False  # the MX answer was validated
-    dane: DaneFacts = DaneFacts()
+    dane: DaneFacts = field(default_factory=DaneFacts)
     sts: StsPolicy | None = None
 
 

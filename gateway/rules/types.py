@@ -190,6 +190,20 @@ class Stage(StrEnum):
     POLICY = "policy"  # decided by us before or instead of talking
 
 
+class StepFailed(Exception):
+    """A step between queue and next hop cannot go on: `reply` (4xx or 5xx) becomes the outcome of every recipient."""
+
+    def __init__(self, reply: Reply, reason: str, stage: Stage) -> None:
+        super().__init__(str(reply))
+        self.reply = reply
+        self.reason = reason
+        self.stage = stage
+
+    @property
+    def state(self) -> State:
+        return State.BOUNCED if self.reply.is_permanent else State.QUEUED
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What one attempt came to for one recipient."""

@@ -1,0 +1,208 @@
+"""What the accept step asks of the rest of the relay: who may log in, what may be sent, and how it is received."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from gateway import pipeline, store
+from gateway.accept import Login, Session
+from gateway.check import Context
+from gateway.crypto import hash_secret
+from gateway.db import Database
+from gateway.rules.policy import CredentialPolicy, CustomerPolicy, Snapshot
+from gateway.rules.reasons import refuse
+from gateway.rules.types import Address, Envelope, EnvelopeRecipient, Refused, Reply, TraceEntry
+from gateway.snapshot import SnapshotSource
+
+log = logging.getLogger(__name__)
+
+# At which stage of the set-up page a refusal is shown: the one that was not reached.
+SETUP_STAGES = {"connect": "connected", "auth": "login", "mail": "sender", "rcpt": "accepted", "data": "accepted"}
+
+LOGIN_FAILED = Refused(Reply(535, "5.7.8", "Authentication credentials invalid"), "login")
+NOT_FROM_HERE = Refused(Reply(535, "5.7.8", "This login may not be used from your address"), "login_network")
+NOT_READY = Refused(Reply(454, "4.7.0", "Temporary authentication failure"), "internal")
+
+
+@dataclass(slots=True)
+class _Open:
+    """What a session's running transaction has gathered: its trace, and the token it may have to give back."""
+
+    trace: list[TraceEntry] = field(default_factory=list)
+    token_limit: int | None = None
+
+
+class RelayGatekeeper:
+    """The Gatekeeper of a relay process (see `gateway.accept.Gatekeeper`)."""
+
+    def __init__(
+        self,
+        way: pipeline.Way,
+        database: Database,
+        source: SnapshotSource,
+        credential_key: bytes,
+        utc_now: Callable[[], datetime],
+    ) -> None:
+        self._way = way
+        self._database = database
+        self._source = source
+        self._key = credential_key
+        self._utc_now = utc_now
+        self._background: set[asyncio.Task[Any]] = set()
+
+    def snapshot(self) -> Snapshot:
+        return self._source.current
+
+    async def authenticate(self, session: Session, username: str, secret: str) -> Login | Refused:
+        """Constant work for known and unknown names: one HMAC and two comparisons."""
+        if self._source.loaded_at is None:
+            return NOT_READY
+        credential = session.snapshot.credentials.get(username.casefold())
+        if not self._secret_fits(credential, secret) or credential is None:
+            return LOGIN_FAILED
+        refused = self._unusable(session, credential)
+        if refused:
+            return refused
+        self._later(self._database.write(store.note_logins, (credential.id, session.client_ip, self._utc_now())))
+        return Login(credential.customer_id, credential.id, credential.username)
+
+    def _secret_fits(self, credential: CredentialPolicy | None, secret: str) -> bool:
+        hashed = hash_secret(secret, self._key)
+        current = credential.secret_hash if credential else ""
+        previous = credential.previous_secret_hash if credential else ""
+        fits_current = hmac.compare_digest(hashed, current)
+        fits_previous = hmac.compare_digest(hashed, previous)
+        if credential is None:
+            return False
+        until = credential.previous_until
+        return fits_current or (fits_previous and until is not None and self._utc_now() < until)
+
+    def _unusable(self, session: Session, credential: CredentialPolicy) -> Refused | None:
+        if credential.blocked == "revoked":
+            return LOGIN_FAILED
+        if credential.expires_at is not None and self._utc_now() >= credential.expires_at:
+            return LOGIN_FAILED
+        client = ipaddress.ip_address(session.client_ip)
+        if credential.networks and not any(client in network for network in credential.networks):
+            return NOT_FROM_HERE
+        customer = session.snapshot.customers[credential.customer_id]
+        return refuse("suspended") if customer.suspended else None
+
+    async def check_sender(self, session: Session, sender: Address | None, size_bytes: int) -> Refused | None:
+        context = self._context(session)
+        refused = await self._way.checker.check_sender(context, sender)
+        if refused is None:
+            session.notes["open"] = _Open(context.trace, context.customer.rate_limit)
+        return refused
+
+    async def check_recipient(
+        self, session: Session, sender: Address | None, recipient: EnvelopeRecipient
+    ) -> Refused | None:
+        customer_id = self._customer(session).id
+        if (customer_id, str(recipient.address).lower()) in session.snapshot.suppressed:
+            return refuse("suppressed", {"recipient": str(recipient.address)})
+        return None
+
+    async def receive(self, session: Session, envelope: Envelope) -> Reply:
+        context = self._context(session)
+        opened: _Open | None = session.notes.get("open")
+        context.trace.extend(opened.trace if opened else ())
+        return await pipeline.receive(self._way, context, envelope, _who(session))
+
+    def transaction_ended(self, session: Session, accepted: bool) -> None:
+        opened: _Open | None = session.notes.pop("open", None)
+        if accepted or opened is None or opened.token_limit is None or self._way.limiter is None:
+            return
+        customer_id = self._customer(session).id
+        self._later(self._way.limiter.give_back(customer_id, opened.token_limit, self._utc_now()))
+
+    def record_refusal(self, session: Session, stage: str, refused: Refused, sender: str, recipient: str) -> None:
+        row = refusal_row(self._utc_now(), stage, refused, _who(session), sender, recipient)
+        self._later(self._database.write(store.record_refusals, row))
+        if refused.reason != "rate_limit":
+            self._note_setup(session, stage, str(refused.reply))
+
+    def observe(self, session: Session, stage: str) -> None:
+        stages: list[str] = session.notes.setdefault("stages", [])
+        if stage in stages:
+            return
+        stages.append(stage)
+        if session.login is not None:
+            self._note_setup(session, stage, "")
+
+    def _note_setup(self, session: Session, stage: str, reply: str) -> None:
+        """Tell the set-up page how far the customer's server got, if one is being watched."""
+        customer = session.snapshot.customers.get(session.login.customer_id) if session.login else None
+        if customer is None or customer.watched_until is None or self._utc_now() > customer.watched_until:
+            return
+        told: int = session.notes.get("told", 0)
+        reached: list[str] = session.notes.get("stages", [])
+        session.notes["told"] = len(reached)
+        rows = [(customer.id, session.id, name, session.client_ip, "") for name in reached[told:]]
+        if reply:
+            rows.append((customer.id, session.id, SETUP_STAGES.get(stage, stage), session.client_ip, reply))
+        self._later(self._database.write(store.note_setup, (self._utc_now(), rows)))
+
+    def _context(self, session: Session) -> Context:
+        login = session.login
+        credential = session.snapshot.credentials.get(login.username.casefold()) if login else None
+        return Context(session.snapshot, self._customer(session), credential, self._utc_now())
+
+    @staticmethod
+    def _customer(session: Session) -> CustomerPolicy:
+        if session.login is None:
+            raise LookupError("a transaction without a login")
+        return session.snapshot.customers[session.login.customer_id]
+
+    def _later(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Write something that no reply waits for; a failure is logged by the writer and loses only that note."""
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._note_done)
+
+    def _note_done(self, task: asyncio.Task[Any]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.warning("a note could not be written", extra={"error": repr(task.exception())})
+
+    async def drain(self) -> None:
+        """Wait for notes that are still being written (orderly stop)."""
+        while self._background:
+            await asyncio.gather(*self._background, return_exceptions=True)
+
+
+def _who(session: Session) -> dict[str, Any]:
+    """The client's columns of a Refusal row."""
+    login = session.login
+    return {
+        "customer_id": login.customer_id if login else None,
+        "credential_id": login.credential_id if login else None,
+        "username": login.username[:100] if login else "",
+        "client_ip": session.client_ip or None,
+        "helo": session.helo[:255],
+    }
+
+
+def refusal_row(
+    now: datetime, stage: str, refused: Refused, who: dict[str, Any], sender: str, recipient: str
+) -> dict[str, Any]:
+    """A Refusal row by attribute name."""
+    return {
+        "at": now,
+        "stage": stage,
+        **who,
+        "sender": sender[:320],
+        "recipient": recipient[:320],
+        "code": refused.reply.code,
+        "enhanced": refused.reply.enhanced,
+        "text": refused.reply.text[:500],
+        "reason": refused.reason[:30],
+        "detail": refused.detail,
+    }

@@ -1,0 +1,20 @@
+"""manage.py relay: the SMTP relay of this node."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import connections
+
+
+class Command(BaseCommand):
+    help = "Runs the SMTP relay (SMG_RELAY_PROCESSES processes); stops cleanly on SIGTERM."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        from gateway.relay_master import Master
+
+        connections.close_all()  # what the checks opened must not be shared with the children
+        sys.exit(Master(settings.SMG).run())

@@ -1,0 +1,323 @@
+"""One relay process: everything assembled, started, kept going and stopped in order.
+
+Each process does all of it: it listens (the port is shared), checks, commits and delivers what it accepted, and picks
+up deferred mail as far as it has room. Processes know of each other only through the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import IntegrityError
+
+from gateway import maintenance, pipeline, store
+from gateway.check import Checker
+from gateway.config import Config
+from gateway.crypto import credential_key_from_settings
+from gateway.db import Database
+from gateway.deliver import Deliverer
+from gateway.demo import demo_zone
+from gateway.dns import Resolver
+from gateway.gatekeeper import RelayGatekeeper
+from gateway.judgement import SpamJudge
+from gateway.limits import RateLimiter
+from gateway.ndr_mail import NdrMail
+from gateway.outbound.session import Opener
+from gateway.queue import MailQueue
+from gateway.report import Reporter
+from gateway.route import Router
+from gateway.rules.gateways import sendable_here
+from gateway.rules.ids import IdMaker
+from gateway.rules.policy import Snapshot
+from gateway.scanners import clamd
+from gateway.scheduler import Scheduler
+from gateway.sign import Signer
+from gateway.smtp.server import Listener, Servers, serve
+from gateway.snapshot import SnapshotSource
+from gateway.tls.contexts import TlsContexts
+
+log = logging.getLogger(__name__)
+
+POLICY_S = 1.0
+HEARTBEAT_S = 5.0
+RENEW_S = 60.0
+PROBE_S = 10.0
+MAINTENANCE_S = 20.0
+DRAIN_S = 4.0
+FINISH_S = 4.0
+MAX_SLOT = 960
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a process is made of."""
+
+    database: Database
+    source: SnapshotSource
+    resolver: Resolver
+    queue: MailQueue
+    scheduler: Scheduler
+    deliverer: Deliverer
+    judge: SpamJudge
+    gatekeeper: RelayGatekeeper
+    reporter: Reporter
+
+
+class Relay:
+    """`start`, then `stop`; `index` 0 also does the house-keeping of its node."""
+
+    def __init__(self, config: Config, *, index: int = 0, listeners: list[Listener] | None = None) -> None:
+        self.config = config
+        self._index = index
+        self._listeners = listeners
+        self._node = socket.gethostname()
+        self.owner = f"{self._node}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._started_at = utc_now()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._degraded: dict[str, str] = {}
+        self._sendable: tuple[Snapshot | None, set[int]] = (None, set())
+        self.servers: Servers | None = None
+        self.parts: Parts | None = None
+        self._ids = IdMaker(0)
+        self._slot = 0
+        self._beats = 0  # in a row that came through
+
+    # ---- start
+
+    async def start(self) -> None:
+        """Take a place among the relay processes, read the policy, listen. Raises ConfigError or DatabaseError."""
+        lock_file = self.config.var_dir / "writer.lock" if _on_sqlite() else None
+        database = Database(lock_file)
+        database.start()
+        source = SnapshotSource(database)
+        await database.write(store.bury, (await self._dead_here(database), utc_now()))
+        self._slot = await self._take_slot(database)
+        self._ids = IdMaker(self._slot)
+        await source.refresh(utc_now())
+        self.parts = self._assemble(database, source)
+        self.servers = await serve(
+            self.config, self.parts.gatekeeper, ids=self._ids, listeners=self._listeners
+        )
+        self._run_forever()
+        log.info("relay ready", extra={"owner": self.owner, "addresses": self.servers.addresses})
+
+    def _assemble(self, database: Database, source: SnapshotSource) -> Parts:
+        config = self.config
+        resolver = Resolver(config.nameservers, static=demo_zone() if config.demo else None)
+        queue = MailQueue(database, config, self.owner, self._ids)
+        opener = Opener(TlsContexts(config.ca_file), utc_now)
+        deliverer = Deliverer(opener)
+        judge = SpamJudge(config, database)
+        limiter = RateLimiter(database)
+        writer = NdrMail(config, queue.load_body, self._ids)
+        reporter = Reporter(database, config, writer, queue.forget, utc_now=utc_now)
+        scheduler = Scheduler(
+            database,
+            lambda snapshot, parcel, gateway: pipeline.send(way, snapshot, parcel, gateway),
+            lambda: source.current,
+            self._ours,
+            owner=self.owner,
+            processes=config.relay_processes,
+            utc_now=utc_now,
+            monotonic=time.monotonic,
+        )
+        way = pipeline.Way(
+            checker=Checker(resolver, limiter, self._scanner(), judge),
+            queue=queue,
+            outbox=scheduler,
+            router=Router(resolver, config),
+            signer=Signer(queue.load_body, config.hostname),
+            deliverer=deliverer,
+            reporter=reporter,
+            limiter=limiter,
+        )
+        gatekeeper = RelayGatekeeper(way, database, source, credential_key_from_settings(), utc_now)
+        return Parts(database, source, resolver, queue, scheduler, deliverer, judge, gatekeeper, reporter)
+
+    def _scanner(self) -> Callable[[bytes], Awaitable[str | None]] | None:
+        if not self.config.clamd:
+            return None
+        return lambda content: clamd.scan(self.config.clamd, content)
+
+    async def _dead_here(self, database: Database) -> list[str]:
+        """Processes of this node that were killed: their mail is taken over at once, not when its leases end."""
+        workers = await database.read(store.workers_of, self._node)
+        return [owner for owner, pid in workers if not _is_alive(pid)]
+
+    async def _take_slot(self, database: Database) -> int:
+        """A number that no other running process has; it goes into the ids this one makes."""
+        for slot in range(MAX_SLOT):
+            try:
+                await database.write(store.beat, (self._heartbeat(slot), False))
+            except IntegrityError:
+                continue
+            return slot
+        raise RuntimeError(f"more than {MAX_SLOT} relay processes")
+
+    def _ours(self) -> set[int]:
+        """The gateways this node may send by: found anew when the policy has changed."""
+        if self.parts is None:
+            return set()
+        snapshot = self.parts.source.current
+        if self._sendable[0] is not snapshot:
+            names = self.config.gateways
+            found = {
+                gateway.id
+                for gateway in snapshot.gateways.values()
+                if sendable_here(gateway, names, [ip for ip in (gateway.source_ip, gateway.source_ip6) if _is_ours(ip)])
+            }
+            self._sendable = (snapshot, found)
+        return self._sendable[1]
+
+    # ---- keep going
+
+    def _run_forever(self) -> None:
+        parts = self.parts
+        if parts is None:
+            return
+        self._tasks = [
+            asyncio.ensure_future(parts.scheduler.run()),
+            asyncio.ensure_future(_every(POLICY_S, self._refresh_policy)),
+            asyncio.ensure_future(_every(HEARTBEAT_S, self._beat)),
+            asyncio.ensure_future(_every(RENEW_S, self._renew)),
+            asyncio.ensure_future(_every(PROBE_S, self._probe)),
+        ]
+        if self._index == 0:
+            self._tasks.append(asyncio.ensure_future(_every(MAINTENANCE_S, self._keep_house)))
+
+    async def _refresh_policy(self) -> None:
+        if self.parts is not None:
+            await self.parts.source.refresh(utc_now())
+            await self.parts.judge.refresh()
+
+    async def _beat(self) -> None:
+        if self.parts is not None:
+            beats, self._beats = self._beats, 0
+            may_bury = beats * HEARTBEAT_S > store.STALE.total_seconds()
+            dead = await self.parts.database.write(store.beat, (self._heartbeat(self._slot), may_bury))
+            self._beats = beats + 1
+            if dead:
+                log.warning("took over from silent processes", extra={"owners": dead})
+
+    async def _renew(self) -> None:
+        if self.parts is not None:
+            await self.parts.database.write(store.renew_leases, (self.owner, utc_now()))
+
+    async def _probe(self) -> None:
+        self._degraded = await self._find_degraded()
+
+    async def _find_degraded(self) -> dict[str, str]:
+        """What this process cannot use just now: {part: what is wrong}."""
+        found: dict[str, str] = {}
+        if not self.config.clamd:
+            found["antivirus"] = "not configured"
+        for endpoint in self.config.clamd:
+            try:
+                await clamd.ping(endpoint)
+            except clamd.ScannerDown as error:
+                found["antivirus"] = str(error)
+        if self.parts is not None:
+            found.update({f"spam:{name}": "does not answer" for name in self.parts.judge.degraded})
+            if self.parts.source.stale_reason:
+                found["policy"] = self.parts.source.stale_reason
+        return found
+
+    async def _keep_house(self) -> None:
+        if self.parts is not None:
+            await maintenance.keep_house(self.parts.database, self.parts.reporter, self.parts.source.current, utc_now())
+
+    def _heartbeat(self, slot: int) -> dict[str, Any]:
+        return {
+            "owner": self.owner,
+            "node": self._node,
+            "pid": os.getpid(),
+            "slot": slot,
+            "gateways": sorted(self._ours()),
+            "started_at": self._started_at,
+            "seen_at": utc_now(),
+            "degraded": self._degraded,
+            "numbers": self._numbers(),
+        }
+
+    def _numbers(self) -> dict[str, Any]:
+        if self.parts is None or self.servers is None:
+            return {}
+        database = self.parts.database
+        return {
+            **self.parts.scheduler.numbers,
+            "connections": self.servers.connections,
+            "commits": database.batches,
+            "commit_works": database.works,
+            "policy_version": self.parts.source.current.version,
+        }
+
+    # ---- stop
+
+    async def stop(self) -> None:
+        """Refuse new connections, finish what is under way, give leases back. Bounded to about ten seconds."""
+        parts, servers = self.parts, self.servers
+        if parts is None:
+            return
+        if servers is not None:
+            await servers.drain(DRAIN_S)
+        await parts.scheduler.stop(FINISH_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await parts.gatekeeper.drain()
+        parts.deliverer.close()
+        await parts.database.write(store.bury, ([self.owner], utc_now()))
+        await asyncio.to_thread(parts.database.stop)
+        log.info("relay stopped", extra={"owner": self.owner})
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Call `work` again and again; a failure is logged and does not end it."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("periodic work failed", extra={"work": getattr(work, "__name__", str(work))})
+        await asyncio.sleep(seconds)
+
+
+def _on_sqlite() -> bool:
+    from django.db import connection
+
+    return connection.vendor == "sqlite"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _is_ours(ip: str) -> bool:
+    """Whether an address is this machine's: one can bind to it."""
+    if not ip:
+        return False
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((ip, 0))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,204 @@
+"""The report step: settles recipients, writes the timeline, plans the next attempt, tells the sender.
+
+One transaction holds the outcome of an attempt and the reports that follow from it, so that a crash leaves both or
+neither; until then the recipients stay leased and are tried again when the lease ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from gateway import store
+from gateway.check import Context
+from gateway.config import Config
+from gateway.db import Database
+from gateway.rules.notify import Report, wants_report
+from gateway.rules.policy import GatewayPolicy, Snapshot
+from gateway.rules.replies import classify_reply
+from gateway.rules.retry import next_attempt, warning_due
+from gateway.rules.types import Envelope, Outcome, Reply, Stage, State, StepFailed, Verdict
+from gateway.store import NewMessage, Settlement
+from gateway.work import OpenRecipient, Parcel
+
+log = logging.getLogger(__name__)
+
+BAR = timedelta(hours=4)
+EXPIRED_TEXT = "Message could not be delivered within its lifetime. Last answer: "
+
+
+class ReportWriter(Protocol):
+    """Builds the mail to the sender (`gateway.ndr`)."""
+
+    async def __call__(
+        self, snapshot: Snapshot, report: Report, parcel: Parcel, about: list[tuple[OpenRecipient, Outcome]]
+    ) -> NewMessage: ...
+
+    def refused(self, context: Context, envelope: Envelope, verdict: Verdict) -> NewMessage: ...
+
+    def row(
+        self, report: Report, parcel: Parcel, recipient: OpenRecipient, outcome: Outcome, mail_id: int | None
+    ) -> dict[str, Any]: ...
+
+
+class Reporter:
+    """One per relay process."""
+
+    def __init__(
+        self,
+        database: Database,
+        config: Config,
+        writer: ReportWriter,
+        forget_bodies: Callable[[list[str]], None],
+        *,
+        utc_now: Callable[[], datetime],
+        rng: random.Random | None = None,
+    ) -> None:
+        self._database = database
+        self._schedule_s = config.retry_schedule_s
+        self._writer = writer
+        self._forget_bodies = forget_bodies
+        self._utc_now = utc_now
+        self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards nothing
+
+    # ---- what was not accepted
+
+    async def refused(self, context: Context, envelope: Envelope, verdict: Verdict, who: dict[str, Any]) -> Reply:
+        """Record the refusal of a whole message; the sender of an infected one is told by mail. Returns the reply."""
+        refused = verdict.refused
+        if refused is None:
+            raise ValueError("the verdict has no refusal")
+        row = {
+            "at": context.now,
+            "stage": "data",
+            **who,
+            "sender": str(envelope.sender or "")[:320],
+            "recipient": ", ".join(str(item.address) for item in envelope.recipients[:3])[:320],
+            "code": refused.reply.code,
+            "enhanced": refused.reply.enhanced,
+            "text": refused.reply.text[:500],
+            "reason": refused.reason,
+            "detail": refused.detail,
+            "trace": [entry.as_json() for entry in verdict.trace],
+        }
+        await self._database.write(store.record_refusals, row)
+        if refused.reason == "virus" and envelope.sender and context.customer.ndr_on_refusal:
+            await self._database.write(store.insert_messages, self._writer.refused(context, envelope, verdict))
+        return refused.reply
+
+    # ---- what was tried
+
+    async def report(self, snapshot: Snapshot, parcel: Parcel, outcomes: list[Outcome]) -> list[Outcome]:
+        """Settle one attempt; returns the outcomes as they were written (deferred ones may have expired)."""
+        recipients = {recipient.id: recipient for recipient in parcel.recipients}
+        now = self._utc_now()
+        settlement = Settlement(parcel.mail.id, parcel.mail.customer_id, parcel.mail.sender_domain, [])
+        for outcome in outcomes:
+            self._plan(settlement, recipients[outcome.recipient_id], outcome, now)
+        await self._bar_if_blocklisted(snapshot, parcel, settlement, now)
+        await self._add_reports(snapshot, parcel, settlement, recipients, now)
+        spooled = await self._database.write(store.settle, settlement)
+        if spooled:
+            await asyncio.to_thread(self._forget_bodies, spooled)
+        return settlement.outcomes
+
+    def failed(self, parcel: Parcel, gateway: GatewayPolicy, failed: StepFailed) -> list[Outcome]:
+        """The outcomes when a step before the delivery could not go on."""
+        now = self._utc_now()
+        return [
+            Outcome(recipient.id, failed.state, failed.reply, failed.stage, now, gateway.id, reason=failed.reason)
+            for recipient in parcel.recipients
+        ]
+
+    async def expire(self, snapshot: Snapshot, parcel: Parcel) -> list[Outcome]:
+        """Give up on recipients whose lifetime ended while they waited, without another attempt."""
+        now = self._utc_now()
+        reply = Reply(550, "5.4.7", "Message expired before it could be delivered")
+        outcomes = [
+            Outcome(recipient.id, State.EXPIRED, reply, Stage.POLICY, now, reason="expired")
+            for recipient in parcel.recipients
+        ]
+        return await self.report(snapshot, parcel, outcomes)
+
+    def _plan(self, settlement: Settlement, recipient: OpenRecipient, outcome: Outcome, now: datetime) -> None:
+        """Deferred and held mail gets its next time, or has expired."""
+        if outcome.state not in (State.QUEUED, State.HELD):
+            settlement.outcomes.append(outcome)
+            return
+        dice = self._rng.random()
+        again = next_attempt(recipient.attempts + 1, now, recipient.expires_at, self._schedule_s, dice)
+        if again is None:
+            text = EXPIRED_TEXT + str(outcome.reply)
+            outcome = replace(outcome, state=State.EXPIRED, reply=Reply(550, "5.4.7", text))
+        else:
+            settlement.next_attempts[recipient.id] = again
+        settlement.outcomes.append(outcome)
+
+    async def _bar_if_blocklisted(
+        self, snapshot: Snapshot, parcel: Parcel, settlement: Settlement, now: datetime
+    ) -> None:
+        """A destination that refuses our address is left alone from there, and tried by another of the same pool."""
+        for outcome in settlement.outcomes:
+            found = classify_reply(outcome.reply, outcome.stage)
+            if outcome.state != State.QUEUED or not found.bars_gateway or outcome.gateway_id is None:
+                continue
+            bar = (outcome.gateway_id, parcel.domain, now + BAR, str(outcome.reply))
+            await self._database.write(store.set_bars, bar)
+            pool = [gateway for gateway in snapshot.gateways.values() if gateway.pool == parcel.mail.pool]
+            if any(gateway.id != outcome.gateway_id and not gateway.drained for gateway in pool):
+                settlement.next_attempts[outcome.recipient_id] = now + timedelta(seconds=2)
+
+    async def _add_reports(
+        self,
+        snapshot: Snapshot,
+        parcel: Parcel,
+        settlement: Settlement,
+        recipients: dict[int, OpenRecipient],
+        now: datetime,
+    ) -> None:
+        """At most one mail of each kind to the sender, listing the recipients it is about."""
+        if parcel.mail.kind != "customer":
+            return
+        pairs = [(recipients[outcome.recipient_id], outcome) for outcome in settlement.outcomes]
+        for report in Report:
+            about = [(recipient, outcome) for recipient, outcome in pairs if report.fits(outcome.state, outcome.reason)]
+            if about:
+                await self._add_report(snapshot, parcel, settlement, report, about, now)
+
+    async def _add_report(
+        self,
+        snapshot: Snapshot,
+        parcel: Parcel,
+        settlement: Settlement,
+        report: Report,
+        about: list[tuple[OpenRecipient, Outcome]],
+        now: datetime,
+    ) -> None:
+        customer = snapshot.customers.get(parcel.mail.customer_id or 0)
+        if report is Report.DELAYED and not await self._warn_now(parcel, customer.delay_warning_h if customer else 0, now):
+            return
+        told = [pair for pair in about if wants_report(report, parcel.mail.sender, pair[0].notify)]
+        mail_id = None
+        if told and customer is not None and customer.ndr_enabled:
+            message = await self._writer(snapshot, report, parcel, told)
+            settlement.reports.append(message)
+            mail_id = message.message["id"]
+        ids = {recipient.id for recipient, _ in told} if mail_id is not None else set()
+        settlement.ndr_of.update(dict.fromkeys(ids, mail_id) if mail_id is not None else {})
+        settlement.report_rows.extend(
+            self._writer.row(report, parcel, recipient, outcome, mail_id if recipient.id in ids else None)
+            for recipient, outcome in about
+            if report is not Report.RELAYED or recipient.id in ids
+        )
+
+    async def _warn_now(self, parcel: Parcel, after_h: int, now: datetime) -> bool:
+        """One delay warning a message, whichever parcel comes first."""
+        if parcel.mail.warned or not warning_due(parcel.mail.received_at, now, after_h):
+            return False
+        parcel.mail.warned = True
+        return await self._database.write(store.mark_warned, (parcel.mail.id, now))

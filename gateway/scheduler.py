@@ -1,0 +1,381 @@
+"""Who is served next: lanes per (gateway, destination), fair between customers, with bounded concurrency.
+
+Accepted mail comes in from memory, deferred mail from the database as far as there is room. A lane's concurrency grows
+with success and halves with failure; a destination that only fails is left alone for a while (circuit breaker), and
+everything due for it waits in the database without being loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from gateway import store
+from gateway.db import Database
+from gateway.queue import mail_from_row, recipient_from_row
+from gateway.rules.gateways import choose, usable
+from gateway.rules.policy import GatewayPolicy, ShapingPolicy, Snapshot
+from gateway.rules.types import Outcome, Stage, State
+from gateway.work import Mail, OpenRecipient, Parcel, split_by_domain
+
+log = logging.getLogger(__name__)
+
+MAX_RUNNING = 200  # parcels on their way at once, per process
+MAX_WAITING = 2000  # parcels in memory
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+START_LIMIT = 5.0
+BREAKER_FAILURES = 4
+BREAKER_MIN_S = 60.0
+BREAKER_MAX_S = 1800.0
+BREAKER_MEMORY_S = 3600.0
+STARVED_TRIES = 8
+NO_GATEWAY_S = 30
+CLAIM_BATCH = 200
+CLAIM_PAUSE_S = 1.0
+DEFAULT_SHAPING = ShapingPolicy("*")
+
+# An attempt that ended here says something about the destination, not about the message.
+UNREACHABLE = {Stage.DNS, Stage.CONNECT, Stage.BANNER, Stage.EHLO, Stage.STARTTLS, Stage.TLS, Stage.AUTH}
+
+Send = Callable[[Snapshot, Parcel, GatewayPolicy], Awaitable[list[Outcome]]]
+
+
+@dataclass(slots=True)
+class Lane:
+    """What waits for one destination by one gateway: a queue per customer, served in turns."""
+
+    gateway_id: int
+    domain: str
+    limit: float = START_LIMIT
+    running: int = 0
+    failures: int = 0
+    closed_until: float = 0.0  # breaker, monotonic
+    sent: deque[float] = field(default_factory=deque)  # start times within the last minute, when shaped
+    queues: dict[int | None, deque[Parcel]] = field(default_factory=dict)
+
+    def add(self, parcel: Parcel) -> None:
+        self.queues.setdefault(parcel.mail.customer_id, deque()).append(parcel)
+
+    def take(self, busy: Callable[[int | None], bool]) -> Parcel | None:
+        """The next parcel of the customer whose turn it is; customers who use too much just now are passed over."""
+        for customer_id in list(self.queues):
+            waiting = self.queues.pop(customer_id)
+            if busy(customer_id):
+                self.queues[customer_id] = waiting
+                continue
+            parcel = waiting.popleft()
+            if waiting:
+                self.queues[customer_id] = waiting  # to the end: the next turn is another's
+            return parcel
+        return None
+
+    def drain(self) -> list[Parcel]:
+        waiting = [parcel for queue in self.queues.values() for parcel in queue]
+        self.queues.clear()
+        return waiting
+
+    def may_start(self, now: float, shaping: ShapingPolicy, share: int) -> bool:
+        """`share`: how many processes divide the destination's connections among them."""
+        if now < self.closed_until or self.running >= min(self.limit, max(1, shaping.max_connections // share)):
+            return False
+        if not shaping.messages_per_minute:
+            return True
+        while self.sent and self.sent[0] <= now - 60:
+            self.sent.popleft()
+        return len(self.sent) < max(1, shaping.messages_per_minute // share)
+
+    def succeeded(self) -> None:
+        self.limit += 1 / self.limit
+        self.failures = 0
+        self.closed_until = 0.0
+
+    def failed(self, now: float) -> None:
+        """Halve the concurrency; leave the destination alone for longer with each failure in a row."""
+        self.limit = max(1.0, self.limit / 2)
+        self.failures += 1
+        if self.failures >= BREAKER_FAILURES:
+            pause_s = min(BREAKER_MAX_S, BREAKER_MIN_S * 2 ** (self.failures - BREAKER_FAILURES))
+            self.closed_until = now + pause_s
+
+
+class Scheduler:
+    """Decides when each parcel is sent. `send` is the pipeline's; `pools` are those this node can send by."""
+
+    def __init__(
+        self,
+        database: Database,
+        send: Send,
+        snapshot: Callable[[], Snapshot],
+        ours: Callable[[], set[int]],
+        *,
+        owner: str,
+        processes: int,
+        utc_now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        rng: random.Random | None = None,
+    ) -> None:
+        self._database = database
+        self._send = send
+        self._snapshot = snapshot
+        self._ours = ours
+        self._owner = owner
+        self._processes = processes
+        self._utc_now = utc_now
+        self._monotonic = monotonic
+        self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._lanes: dict[tuple[int, str], Lane] = {}
+        self._starved: dict[int, Lane] = {}  # lanes that could start but for the limits on all, by id()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: Counter[int | None] = Counter()
+        self._running_total = 0
+        self._waiting: Counter[int | None] = Counter()
+        self._waiting_bytes: Counter[int | None] = Counter()
+        self._stopping = False
+
+    # ---- what comes in
+
+    def has_room(self, customer_id: int | None, size_bytes: int) -> bool:
+        """Whether memory is left for one more message; a single customer gets half of it."""
+        if self._stopping or not self._ours():
+            return False
+        return (
+            self._waiting.total() < MAX_WAITING
+            and self._waiting[customer_id] < MAX_WAITING // 2
+            and self._waiting_bytes.total() + size_bytes <= MAX_WAITING_BYTES
+            and self._waiting_bytes[customer_id] + size_bytes <= max(MAX_WAITING_BYTES // 2, size_bytes)
+        )
+
+    def offer(self, parcels: list[Parcel]) -> None:
+        """Take leased parcels over; each is sent, or given back to the database."""
+        stranded: list[int] = []
+        for parcel in parcels:
+            lane = self._lane_for(parcel)
+            if lane is None:
+                stranded.extend(parcel.recipient_ids)
+                continue
+            self._note_waiting(parcel, 1)
+            lane.add(parcel)
+            self._pump(lane)
+        if stranded:
+            self._give_back(stranded, NO_GATEWAY_S)
+
+    def _lane_for(self, parcel: Parcel) -> Lane | None:
+        """A lane of a usable gateway, of one that reaches the destination if there is any; None without a gateway."""
+        candidates = usable(self._snapshot(), parcel.mail.pool, parcel.domain, self._utc_now(), self._ours())
+        gateway = choose(self._reaching(candidates, parcel.domain) or candidates, self._rng)
+        if gateway is None:
+            return None
+        return self._lanes.setdefault((gateway.id, parcel.domain), Lane(gateway.id, parcel.domain))
+
+    def _reaching(self, candidates: list[GatewayPolicy], domain: str) -> list[GatewayPolicy]:
+        return [gateway for gateway in candidates if not self._is_closed(self._lanes.get((gateway.id, domain)))]
+
+    def _is_closed(self, lane: Lane | None) -> bool:
+        return lane is not None and lane.closed_until > self._monotonic()
+
+    def _note_waiting(self, parcel: Parcel, sign: int) -> None:
+        customer_id = parcel.mail.customer_id
+        self._waiting[customer_id] += sign
+        self._waiting_bytes[customer_id] += sign * parcel.mail.size_bytes
+
+    # ---- what goes out
+
+    def _pump(self, lane: Lane) -> None:
+        shaping = self._shaping(lane.domain)
+        while not self._stopping and lane.queues and lane.may_start(self._monotonic(), shaping, self._processes):
+            parcel = lane.take(self._is_busy) if self._running_total < MAX_RUNNING else None
+            if parcel is None:
+                self._starved[id(lane)] = lane
+                return
+            self._start(lane, parcel, shaping)
+
+    def _is_busy(self, customer_id: int | None) -> bool:
+        """No customer gets more than half of what is on its way while others might want it."""
+        return self._running[customer_id] >= MAX_RUNNING // 2
+
+    def _shaping(self, domain: str) -> ShapingPolicy:
+        shaping = self._snapshot().shaping
+        return shaping.get(domain) or shaping.get("*") or DEFAULT_SHAPING
+
+    def _start(self, lane: Lane, parcel: Parcel, shaping: ShapingPolicy) -> None:
+        lane.running += 1
+        if shaping.messages_per_minute:
+            lane.sent.append(self._monotonic())
+        self._running[parcel.mail.customer_id] += 1
+        self._running_total += 1
+        task = asyncio.ensure_future(self._serve(lane, parcel))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, lane: Lane, parcel: Parcel) -> None:
+        try:
+            outcomes = await self._attempt(lane, parcel)
+        finally:
+            lane.running -= 1
+            self._running[parcel.mail.customer_id] -= 1
+            self._running_total -= 1
+            self._note_waiting(parcel, -1)
+        self._learn(lane, outcomes)
+        self._pump(lane)
+        self._pump_starved()
+
+    async def _attempt(self, lane: Lane, parcel: Parcel) -> list[Outcome]:
+        """One attempt; whatever nobody expected gives the parcel back, to be tried again a little later."""
+        snapshot = self._snapshot()
+        gateway = snapshot.gateways.get(lane.gateway_id)
+        if gateway is None or gateway.drained:
+            self._give_back(parcel.recipient_ids, 0)
+            return []
+        try:
+            return await self._send(snapshot, parcel, gateway)
+        except Exception:
+            log.exception("attempt failed", extra={"message": parcel.mail.id, "domain": parcel.domain})
+            self._give_back(parcel.recipient_ids, NO_GATEWAY_S)
+            return []
+
+    def _learn(self, lane: Lane, outcomes: list[Outcome]) -> None:
+        if not outcomes:
+            return
+        if any(outcome.state in (State.DELIVERED, State.BOUNCED) for outcome in outcomes):
+            lane.succeeded()
+        elif all(outcome.stage in UNREACHABLE for outcome in outcomes):
+            lane.failed(self._monotonic())
+            self._close_if_dead(lane)
+        elif all(outcome.state == State.QUEUED for outcome in outcomes):
+            lane.limit = max(1.0, lane.limit / 2)  # it talks but defers: be gentle
+
+    def _close_if_dead(self, lane: Lane) -> None:
+        """What waits for a dead destination goes to another gateway that reaches it, else back into the database."""
+        if not self._is_closed(lane):
+            return
+        waiting = lane.drain()
+        for parcel in waiting:
+            self._note_waiting(parcel, -1)
+        self._offer_or_wait(waiting)
+        now = self._utc_now()
+        if not self._reaching(self._ours_for(lane.gateway_id), lane.domain):
+            until = now + timedelta(seconds=lane.closed_until - self._monotonic())
+            self._later(self._postpone_rest(lane.domain, now, until))
+
+    def _ours_for(self, gateway_id: int) -> list[GatewayPolicy]:
+        """This node's gateways of the same pool as the given one."""
+        gateways = self._snapshot().gateways
+        pool = gateways[gateway_id].pool if gateway_id in gateways else None
+        return [gateway for gateway in gateways.values() if gateway.pool == pool and gateway.id in self._ours()]
+
+    async def _postpone_rest(self, domain: str, now: datetime, until: datetime) -> None:
+        """Chunk by chunk, so that commits of new mail slip in between."""
+        while await self._database.write(store.postpone_domain, (self._owner, domain, now, until)):
+            pass
+
+    def _pump_starved(self) -> None:
+        """A place is free: whoever waited longest for one is next."""
+        for _ in range(min(len(self._starved), STARVED_TRIES)):
+            key = next(iter(self._starved))
+            self._pump(self._starved.pop(key))
+
+    def tick(self) -> None:
+        """Once a second: start what shaping or a breaker let wait, forget lanes that nobody needs."""
+        now = self._monotonic()
+        for key, lane in list(self._lanes.items()):
+            if lane.queues:
+                self._pump(lane)
+            elif not lane.running and (not lane.failures or lane.closed_until < now - BREAKER_MEMORY_S):
+                del self._lanes[key]
+
+    def _give_back(self, recipient_ids: list[int], delay_s: float) -> None:
+        if recipient_ids:
+            at = self._utc_now() + timedelta(seconds=delay_s)
+            self._later(self._database.write(store.postpone, (recipient_ids, at)))
+
+    def _later(self, work: Awaitable[object]) -> None:
+        async def quietly() -> None:
+            try:
+                await work
+            except Exception:
+                log.exception("queue update failed; the lease will run out instead")
+
+        task = asyncio.ensure_future(quietly())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ---- deferred mail
+
+    async def claim(self) -> int:
+        """Pick up due mail from the database as far as there is room; returns how many recipients."""
+        pools = self._pools()
+        room = min(CLAIM_BATCH, MAX_WAITING - self._waiting.total())
+        if self._stopping or room <= 0 or not pools:
+            return 0
+        request = store.ClaimRequest(self._owner, pools, self._utc_now(), room)
+        ids = await self._database.write(store.claim, request)
+        if ids:
+            rows = await self._database.read(store.load, ids)
+            self._offer_claimed(rows)
+        return len(ids)
+
+    def _offer_claimed(self, rows: list[store.Recipient]) -> None:
+        mails: dict[int, Mail] = {}
+        recipients: dict[int, list[OpenRecipient]] = {}
+        for row in rows:
+            mails.setdefault(row.message_id, mail_from_row(row.message))
+            recipients.setdefault(row.message_id, []).append(recipient_from_row(row))
+        for message_id, mail in mails.items():
+            self._offer_or_wait(split_by_domain(mail, recipients[message_id]))
+
+    def _offer_or_wait(self, parcels: list[Parcel]) -> None:
+        """Deferred mail whose destination is known to be dead goes straight back."""
+        for parcel in parcels:
+            lane = self._lane_for(parcel)
+            if lane is not None and self._is_closed(lane):
+                self._give_back(parcel.recipient_ids, lane.closed_until - self._monotonic())
+            else:
+                self.offer([parcel])
+
+    def _pools(self) -> tuple[str, ...]:
+        gateways = self._snapshot().gateways
+        return tuple(sorted({gateways[id_].pool.value for id_ in self._ours() if id_ in gateways}))
+
+    async def run(self) -> None:
+        """Claim due mail once a second, at once again while there is plenty; ends when stopped."""
+        while not self._stopping:
+            self.tick()
+            claimed = await self._claim_safely()
+            if claimed < CLAIM_BATCH // 2:
+                await asyncio.sleep(CLAIM_PAUSE_S)
+
+    async def _claim_safely(self) -> int:
+        try:
+            return await self.claim()
+        except Exception:
+            log.exception("due mail could not be claimed")
+            return 0
+
+    # ---- the end
+
+    async def stop(self, timeout_s: float) -> None:
+        """Start nothing new, let what is on its way finish within the time, give the rest back to the database."""
+        self._stopping = True
+        waiting = [parcel for lane in self._lanes.values() for parcel in lane.drain()]
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=timeout_s)
+        for task in set(self._tasks):
+            task.cancel()
+        log.info("scheduler stopped", extra={"given_back": sum(len(parcel.recipients) for parcel in waiting)})
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """For metrics and the status page."""
+        return {
+            "waiting": self._waiting.total(),
+            "waiting_bytes": self._waiting_bytes.total(),
+            "running": self._running_total,
+            "lanes": len(self._lanes),
+            "closed_lanes": sum(lane.closed_until > self._monotonic() for lane in self._lanes.values()),
+        }
+

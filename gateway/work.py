@@ -1,0 +1,76 @@
+"""What the sending half works on: messages in memory and the parcels they are split into.
+
+Mutable on purpose: a message's body is loaded once, prepared and signed once, and shared by its parcels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gateway.rules.types import Address, Category, Pool
+
+
+@dataclass(slots=True)
+class OpenRecipient:
+    """One recipient still to be served."""
+
+    id: int
+    address: Address
+    attempts: int
+    expires_at: datetime
+    notify: frozenset[str] = frozenset()
+    orcpt: str = ""
+
+
+@dataclass(slots=True)
+class Mail:
+    """One queued message as the sending half knows it."""
+
+    id: int
+    kind: str  # customer | ndr | own
+    customer_id: int | None
+    sender: Address | None
+    pool: Pool
+    category: Category
+    received_at: datetime
+    size_bytes: int
+    body: bytes | None  # as received; None = not loaded yet
+    header_from: str = ""
+    symbols: tuple[str, ...] = ()
+    eight_bit: bool = False
+    smtputf8: bool = False
+    require_tls: bool = False
+    tls_optional: bool = False  # 'TLS-Required: No' (RFC 8689)
+    ret: str = ""
+    envid: str = ""
+    client_ip: str = ""
+    helo: str = ""
+    warned: bool = False  # the sender knows about the delay
+    outgoing: bytes | None = field(default=None, repr=False)  # prepared and signed
+    signed_by: str = ""  # 'selector._domainkey.domain', '' = no active key
+
+    @property
+    def sender_domain(self) -> str:
+        return self.sender.domain if self.sender else ""
+
+
+@dataclass(slots=True)
+class Parcel:
+    """The recipients of one message that share a destination domain."""
+
+    mail: Mail
+    domain: str
+    recipients: list[OpenRecipient]
+
+    @property
+    def recipient_ids(self) -> list[int]:
+        return [recipient.id for recipient in self.recipients]
+
+
+def split_by_domain(mail: Mail, recipients: list[OpenRecipient]) -> list[Parcel]:
+    """One parcel per destination domain, in the order of the recipients."""
+    by_domain: dict[str, list[OpenRecipient]] = {}
+    for recipient in recipients:
+        by_domain.setdefault(recipient.address.domain, []).append(recipient)
+    return [Parcel(mail, domain, group) for domain, group in by_domain.items()]
