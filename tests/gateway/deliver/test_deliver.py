@@ -7,11 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.deliver import outcomes_without_route
 from gateway.outbound.session import Deadlines
-from gateway.rules.mx import NULL_MX
 from gateway.rules.replies import REASONS
-from gateway.rules.route_types import Hop, NoRoute
+from gateway.rules.route_types import Hop
 from gateway.rules.types import Outcome, Reply, Stage, State
 from tests.fake_next_hop import DROP, ENDLESS, GARBAGE, HTTP, LONG_LINE, STALL, FakeNextHop
 from tests.gateway.deliver.helpers import BODY, GATEWAY, NOW, Sending, job, notifying, route
@@ -517,12 +515,3 @@ async def test_a_failed_login_keeps_the_mail(
     outcome = await sending.one(job(), route(hop, gateway=smart, smart_host=True))
     assert summary(outcome)[::2] == (State.QUEUED, "login")
     assert not any(line.startswith("MAIL") for line in hop.commands)
-
-
-def test_mail_without_a_route() -> None:
-    bounced = outcomes_without_route(job(), NoRoute(NULL_MX, "null_mx"), NOW, 3)
-    assert [(one.state, one.reply.code, one.stage, one.gateway_id) for one in bounced] == [
-        (State.BOUNCED, 556, Stage.DNS, 3)
-    ]
-    waiting = outcomes_without_route(job(), NoRoute(Reply(451, "4.4.3", "DNS"), "dns"), NOW)
-    assert waiting[0].state is State.QUEUED
