@@ -32,6 +32,7 @@ PACKAGES = {  # binary -> Debian package
     "initdb": "postgresql",
     "msmtp": "msmtp",
     "nsd": "nsd",
+    "pg_dump": "postgresql",
     "postgres": "postgresql",
     "rbldnsd": "rbldnsd",
     "rspamd": "rspamd",
