@@ -93,7 +93,7 @@ ENGLISH = Words(
     page="The message in the portal: ",
     closing="This report was made by the mail gateway {host}. It cannot be answered.",
     support="Questions? Write to {address} and give the message's number {number}.",
-    date="%d %B %Y, %H:%M UTC",
+    date="%Y-%m-%d, %H:%M UTC",
 )
 
 GERMAN = Words(

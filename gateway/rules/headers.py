@@ -16,6 +16,7 @@ from email.header import decode_header
 from email.utils import format_datetime
 from typing import NamedTuple
 
+from gateway.rules.ids import to_text
 from gateway.rules.origin import hide_ids, is_origin, names_client
 from gateway.rules.types import Envelope
 
@@ -193,11 +194,11 @@ def _received(envelope: Envelope, hops: int, our_hostname: str) -> bytes:
     comment = f" (origin hidden, hops {min(hops, 9999)})" if hops else " (origin hidden)"
     text = (
         f"Received: from authenticated-user{comment}\r\n"
-        f"\tby {our_hostname} with {envelope.with_protocol} id {envelope.id};\r\n"
+        f"\tby {our_hostname} with {envelope.with_protocol} id {to_text(envelope.id)};\r\n"
         f"\t{_date(envelope.received_at)}\r\n"
     )
     if envelope.customer_id is None:
-        text = f"Received: by {our_hostname} id {envelope.id};\r\n\t{_date(envelope.received_at)}\r\n"
+        text = f"Received: by {our_hostname} id {to_text(envelope.id)};\r\n\t{_date(envelope.received_at)}\r\n"
     return text.encode("ascii", "replace")
 
 
@@ -207,7 +208,7 @@ def _missing(fields: list[Field], envelope: Envelope, domain: str) -> list[bytes
     if b"date" not in names:
         added.append(f"Date: {_date(envelope.received_at)}\r\n".encode())
     if b"message-id" not in names:
-        added.append(f"Message-ID: <{envelope.received_at:%Y%m%d%H%M%S}.{envelope.id}@{domain}>\r\n".encode())
+        added.append(f"Message-ID: <{envelope.received_at:%Y%m%d%H%M%S}.{to_text(envelope.id)}@{domain}>\r\n".encode())
     return added
 
 

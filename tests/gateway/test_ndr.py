@@ -1,0 +1,525 @@
+"""Reports as independent parsers read them, and as their reader does."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
+from email.header import decode_header, make_header
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.ndr import MAX_FULL_BYTES, MAX_HEAD_BYTES, ReportError, build_report
+from gateway.rules.dsn import ACTIONS, RecipientReport, ReportInput
+from gateway.rules.types import Category, Pool, Reply
+from tests.gateway.bounce_parsers import (
+    bounce_parser,
+    flufl,
+    part_texts,
+    require_bounce_parser,
+    status_fields,
+)
+
+AT = datetime(2026, 11, 24, 6, 30, 5, tzinfo=UTC)
+ORIGINAL = (
+    b"From: Alice <alice@acme.example>\r\nTo: bob@globex.example\r\nSubject: Invoice 4711\r\n"
+    b"Message-ID: <1@acme.example>\r\nX-Long: " + b"word " * 10 + b"\r\n\r\nThe secret body\r\n"
+)
+UNKNOWN = Reply(550, "5.1.1", "User unknown")
+
+
+def recipient(action: str = "failed", **given: object) -> RecipientReport:
+    values: dict[str, object] = {
+        "address": "bob@globex.example", "reply": UNKNOWN,
+        "remote_mta": "mx.globex.example", "last_attempt": AT + timedelta(hours=1), "gateway": "mta01",
+        "gateway_pool": Pool.GOOD,
+    }  # fmt: skip
+    return RecipientReport(action=action, **(values | given))  # type: ignore[arg-type]
+
+
+def report(*recipients: RecipientReport, **given: object) -> ReportInput:
+    values: dict[str, object] = {
+        "now": AT + timedelta(hours=2), "seed": "1", "reporting_mta": "smg.example", "sender": "alice@acme.example",
+        "arrival": AT, "queue_id": "4711", "original": ORIGINAL,
+    }  # fmt: skip
+    return ReportInput(recipients=recipients or (recipient(),), **(values | given))  # type: ignore[arg-type]
+
+
+def text_of(raw: bytes) -> str:
+    return " ".join(part_texts(raw)[0][1].split())
+
+
+def assert_well_formed(raw: bytes, *, eight_bit: bool = False) -> None:
+    assert b"\n" not in raw.replace(b"\r\n", b"")
+    assert b"\r" not in raw.replace(b"\r\n", b"")
+    assert b"\0" not in raw
+    assert raw.endswith(b"--\r\n")
+    assert max(map(len, raw.split(b"\r\n"))) <= 998
+    assert eight_bit or raw.isascii()
+    assert not message_from_bytes(raw, policy=policy.default).defects
+
+
+# ---------------------------------------------------------------- every kind, by every parser
+
+REPLIES = {
+    "failed": UNKNOWN,
+    "delayed": Reply(451, "4.4.1", "No answer"),
+    "delivered": Reply(250, "2.1.5", "Ok"),
+    "relayed": Reply(250, "", "queued"),
+}
+STATUSES = {"failed": "5.1.1", "delayed": "4.4.1", "delivered": "2.1.5", "relayed": "2.0.0"}
+
+
+ORCPT = "rfc822;Bob@globex.example"  # what the sender wrote; parsers prefer it to the final address
+
+
+def of_kind(kind: str) -> bytes:
+    until = AT + timedelta(days=5) if kind == "delayed" else None
+    return build_report(
+        kind, report(recipient(kind, reply=REPLIES[kind], orcpt=ORCPT, will_retry_until=until))
+    )
+
+
+@pytest.mark.parametrize("kind", ACTIONS)
+def test_email_reads_recipient_action_and_status(kind):
+    raw = of_kind(kind)
+    assert_well_formed(raw)
+    message, about = status_fields(raw)
+    assert message == {
+        "Reporting-MTA": "dns; smg.example",
+        "Arrival-Date": "Tue, 24 Nov 2026 06:30:05 +0000",
+        "X-SMG-Queue-ID": "4711",
+    }
+    assert about == {
+        "Original-Recipient": "rfc822;Bob@globex.example",
+        "Final-Recipient": "rfc822; bob@globex.example",
+        "Action": kind,
+        "Status": STATUSES[kind],
+        "Remote-MTA": "dns; mx.globex.example",
+        "Diagnostic-Code": f"smtp; {REPLIES[kind]}",
+        "Last-Attempt-Date": "Tue, 24 Nov 2026 07:30:05 +0000",
+        "Final-Log-ID": "4711",
+        "X-SMG-Gateway": "mta01 (good)",
+    } | ({"Will-Retry-Until": "Sun, 29 Nov 2026 06:30:05 +0000"} if kind == "delayed" else {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "temporary", "permanent"),
+    [
+        ("failed", set(), {"Bob@globex.example"}),
+        ("delayed", {"Bob@globex.example"}, set()),
+        ("delivered", set(), set()),
+        ("relayed", set(), set()),
+    ],
+)
+def test_flufl_bounce_agrees(kind, temporary, permanent):
+    assert flufl(of_kind(kind)) == (temporary, permanent)
+
+
+@pytest.mark.parametrize("kind", ACTIONS)
+def test_bounce_parser_agrees(kind):
+    require_bounce_parser()
+    found = bounce_parser(of_kind(kind))
+    assert found["is_bounce"] == int(kind == "failed")
+    if kind == "failed":
+        assert found["message_id"] == "<1@acme.example>"
+        assert found["reports"] == [
+            {"email": "bob@globex.example", "action": "failed", "status": "5.1.1", "reason": "user_unknown"}
+        ]
+
+
+def test_one_report_lists_all_recipients():
+    full = Reply(552, "5.2.2", "Mailbox full")
+    raw = build_report(
+        "failed",
+        report(
+            recipient(),
+            recipient(address="carol@globex.example"),
+            recipient(address="dan@x.example", reply=full),
+        ),
+    )
+    assert [group["Status"] for group in status_fields(raw)[1:]] == ["5.1.1", "5.1.1", "5.2.2"]
+    assert flufl(raw)[1] == {"bob@globex.example", "carol@globex.example", "dan@x.example"}
+    text = text_of(raw)
+    assert text.count("The recipient does not exist") == 1  # the same cause is told once
+    assert "bob@globex.example carol@globex.example What happened" in text
+
+
+def test_a_thousand_recipients_stay_readable():
+    many = [recipient(address=f"user{number}@globex.example") for number in range(1000)]
+    raw = build_report("failed", report(*many))
+    assert len(flufl(raw)[1]) == 1000
+    assert "and 950 more" in text_of(raw)
+    assert text_of(raw).count("@globex.example") == 50
+
+
+# ---------------------------------------------------------------- frame
+
+
+def test_the_header_says_that_a_machine_wrote_it():
+    message = message_from_bytes(of_kind("failed"))
+    assert message["From"] == "Mail Delivery System <mailer-daemon@smg.example>"
+    assert message["To"] == "alice@acme.example"
+    assert message["Subject"] == "Undelivered: Invoice 4711"
+    assert message["Auto-Submitted"] == "auto-replied"
+    assert message["In-Reply-To"] == message["References"] == "<1@acme.example>"
+    assert message["Date"] == "Tue, 24 Nov 2026 08:30:05 +0000"
+    assert re.fullmatch(r"<[0-9a-f]{32}@smg\.example>", message["Message-ID"])
+    assert message.get_content_type() == "multipart/report"
+    assert message.get_param("report-type") == "delivery-status"
+
+
+def test_the_same_input_gives_the_same_octets_and_another_seed_does_not():
+    assert of_kind("failed") == of_kind("failed")
+    other = message_from_bytes(build_report("failed", report(seed="2")))
+    assert other["Message-ID"] != message_from_bytes(of_kind("failed"))["Message-ID"]
+
+
+def test_a_guessed_boundary_ends_nothing():
+    boundary = message_from_bytes(of_kind("failed")).get_boundary()
+    original = ORIGINAL.replace(b"X-Long:", b"X-Long: --" + boundary.encode() + b"--")
+    raw = build_report("failed", report(original=original))
+    assert message_from_bytes(raw).get_boundary() != boundary
+    assert [kind for kind, _ in part_texts(raw)] == [
+        "text/plain", "message/delivery-status", "text/rfc822-headers",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("bounced", report()),
+        ("delayed", report(recipient("failed"))),
+        ("failed", replace(report(), recipients=())),
+        ("failed", report(sender="")),
+    ],
+)
+def test_what_cannot_be_reported(kind, given):
+    with pytest.raises(ReportError):
+        build_report(kind, given)
+
+
+# ---------------------------------------------------------------- what comes back of the original
+
+
+def third_part(raw: bytes) -> tuple[str, str]:
+    return part_texts(raw)[2] if len(part_texts(raw)) > 2 else ("", "")
+
+
+@pytest.mark.parametrize("ret", ["", "HDRS"])
+def test_only_the_head_comes_back(ret):
+    kind, text = third_part(build_report("failed", report(ret=ret)))
+    assert kind == "text/rfc822-headers"
+    assert text == ORIGINAL.partition(b"\r\n\r\n")[0].decode() + "\r\n"
+
+
+def test_ret_full_brings_a_small_message_back():
+    raw = build_report("failed", report(ret="FULL"))
+    (inner,) = message_from_bytes(raw).get_payload()[2].get_payload()
+    assert inner["Message-ID"] == "<1@acme.example>"
+    assert "The secret body" in inner.get_payload()
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("failed", {"ret": "FULL", "original": ORIGINAL + b"x" * 76 + b"\r\n" * MAX_FULL_BYTES}),
+        ("failed", {"ret": "FULL", "quote_body": False}),
+        ("delayed", {"ret": "FULL"}),
+        ("delivered", {"ret": "FULL"}),
+    ],
+)
+def test_ret_full_is_not_for_big_dangerous_or_successful_mail(kind, given):
+    raw = build_report(kind, report(recipient(kind, reply=REPLIES[kind]), **given))
+    assert third_part(raw)[0] == "text/rfc822-headers"
+    assert b"secret body" not in raw
+
+
+def test_a_big_head_is_cut_between_fields():
+    original = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 900) for number in range(100)) + b"\r\n"
+    text = third_part(build_report("failed", report(original=original)))[1]
+    assert len(text) <= MAX_HEAD_BYTES
+    assert original.startswith(text.encode())
+    assert text.endswith("\r\n")
+
+
+@pytest.mark.parametrize(
+    "original",
+    [
+        b"Subject: Gr\xfc\xdfe roh\r\n\r\n",
+        b"Subject: " + "Grüße".encode() + b"\r\n\r\n",
+        b"X-Long: " + b"a" * 5000 + b"\r\n\r\n",
+        b"no header at all\r\n",
+        b"",
+        b"X: y\r\n" * 3000 + b"\r\n",
+    ],
+)
+def test_odd_originals_still_make_a_7_bit_report(original):
+    raw = build_report("failed", report(original=original))
+    assert_well_formed(raw)
+    assert flufl(raw)[1] == {"bob@globex.example"}
+    head = third_part(raw)[1]
+    assert len(original) > 6000 or original.startswith(head.encode("utf-8", "surrogateescape")[:8])
+
+
+# ---------------------------------------------------------------- fields
+
+
+@pytest.mark.parametrize(
+    ("action", "reply", "status"),
+    [
+        ("failed", Reply(550, "", "Sender Domain must resolve"), "5.0.0"),
+        ("failed", Reply(550, "4.2.1", "strange"), "5.2.1"),
+        ("failed", Reply(450, "4.4.7", "gave up"), "4.4.7"),
+        ("failed", Reply(550, "5.7.606", "banned"), "5.7.606"),
+        ("failed", Reply(550, "5.1", "strange"), "5.0.0"),
+        ("failed", Reply(550, "2.0.0", "strange"), "5.0.0"),
+        ("delayed", Reply(550, "5.7.1", "held"), "4.0.0"),
+        ("delayed", Reply(421, "", "busy"), "4.0.0"),
+        ("delivered", Reply(250, "", "Ok"), "2.0.0"),
+    ],
+)
+def test_status(action, reply, status):
+    raw = build_report(action, report(recipient(action, reply=reply)))
+    assert status_fields(raw)[1]["Status"] == status
+
+
+def test_envelope_id_comes_back_decoded():
+    assert (
+        status_fields(build_report("failed", report(envid="QQ 314+159")))[0]["Original-Envelope-Id"]
+        == "QQ 314+159"
+    )
+
+
+@pytest.mark.parametrize(
+    ("orcpt", "field"),
+    [
+        ("rfc822;Bob+tag@globex.example", "rfc822;Bob+tag@globex.example"),
+        ("utf-8;bü@globex.example", "utf-8;b\\x{FC}@globex.example"),
+        ("", None),
+        ("no type", None),
+        ("bad type;x", None),
+    ],
+)
+def test_original_recipient(orcpt, field):
+    raw = build_report("failed", report(recipient(orcpt=orcpt)))
+    assert status_fields(raw)[1].get("Original-Recipient") == field
+
+
+def test_our_own_decision_is_not_said_by_a_next_hop():
+    fields = status_fields(build_report("failed", report(recipient(remote_mta=""))))[1]
+    assert fields["Diagnostic-Code"] == "x-smg; 550 5.1.1 User unknown"
+    assert "Remote-MTA" not in fields
+
+
+INJECTION = "x\r\nBcc: eve@evil.example\r\n\r\n--=_1\r\nAction: delivered"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        report(recipient(reply=Reply(550, "5.1.1", INJECTION))),
+        report(recipient(orcpt="rfc822;" + INJECTION)),
+        report(recipient(address=INJECTION)),
+        report(recipient(remote_mta=INJECTION)),
+        report(recipient(gateway=INJECTION)),
+        report(envid=INJECTION),
+        report(sender=INJECTION),
+        report(original=b"Subject: =?utf-8?q?x=0D=0ABcc:_eve=40evil.example?=\r\n\r\n"),
+        report(original=b"Subject: x\r\nMessage-ID: <a>\r\n Bcc: eve@evil.example\r\n\r\n"),
+    ],
+)
+def test_nobody_can_inject_a_line(given):
+    raw = build_report("failed", given)
+    assert_well_formed(raw)
+    message = message_from_bytes(raw)
+    assert "Bcc" not in message
+    groups = status_fields(raw)
+    assert len(groups) == 2
+    assert [group.get("Action") for group in groups] == [None, "failed"]
+    assert all("Bcc" not in group for group in groups)
+
+
+@pytest.mark.parametrize("long", ["a" * 5000, "word " * 1000, "ü" * 5000])
+def test_long_words_stay_within_the_line_limit(long):
+    for item in (recipient(reply=Reply(550, "5.1.1", long)), recipient(address=long[:300])):
+        assert_well_formed(
+            build_report("failed", report(item, original=b"Subject: " + long.encode() + b"\r\n\r\n"))
+        )
+
+
+# ---------------------------------------------------------------- SMTPUTF8
+
+UTF8 = {"smtputf8": True, "original": "From: älice@acme.example\r\nSubject: Grüße\r\n\r\nHallo\r\n".encode()}
+
+
+def test_an_international_recipient_is_reported_in_utf_8_to_a_sender_who_asked_for_it():
+    raw = build_report(
+        "failed", report(recipient(address="bü@globex.example", orcpt="utf-8;bü@globex.example"), **UTF8)
+    )
+    assert_well_formed(raw, eight_bit=True)
+    message = message_from_bytes(raw)
+    assert message.get_param("report-type") == "global-delivery-status"
+    assert [part.get_content_type() for part in message.get_payload()] == [
+        "text/plain", "message/global-delivery-status", "message/global-headers",
+    ]  # fmt: skip
+    assert "Final-Recipient: utf-8; bü@globex.example\r\n".encode() in raw
+    assert "Original-Recipient: utf-8;bü@globex.example\r\n".encode() in raw
+    assert "Subject: Grüße\r\n".encode() in raw
+
+
+def test_an_international_recipient_is_reported_in_ascii_otherwise():
+    raw = build_report("failed", report(recipient(address="bü@globex.example")))
+    assert_well_formed(raw)
+    assert status_fields(raw)[1]["Final-Recipient"] == "utf-8; b\\x{FC}@globex.example"
+
+
+def test_ret_full_of_an_international_message():
+    raw = build_report("failed", report(recipient(address="bü@globex.example"), ret="FULL", **UTF8))
+    assert (
+        b"Content-Type: message/global\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + UTF8["original"] in raw
+    )
+
+
+# ---------------------------------------------------------------- the words for people
+
+
+@pytest.mark.parametrize(
+    ("language", "lines"),
+    [
+        (
+            "en",
+            [
+                "Your message of 2026-11-24, 06:30 UTC could not be delivered",
+                "What happened: The recipient does not exist.",
+                "Who must act: You, the sender.",
+                "1. Check the address for typing errors.",
+                "mx.globex.example said: 550 5.1.1 User unknown",
+                "Left by gateway: mta01 (good)",
+            ],
+        ),
+        (
+            "de",
+            [
+                "Ihre Nachricht vom 24.11.2026, 06:30 UTC konnte den unten genannten",
+                "Was geschehen ist: Den Empfänger gibt es nicht.",
+                "Wer handeln muss: Sie, der Absender.",
+                "1. Prüfen Sie die Adresse auf Tippfehler.",
+                "mx.globex.example antwortete: 550 5.1.1 User unknown",
+                "Gesendet über Gateway: mta01 (good)",
+            ],
+        ),
+    ],
+)
+def test_what_people_read(language, lines):
+    raw = build_report("failed", report(language=language))
+    text = text_of(raw)
+    assert [line for line in lines if line not in text] == []
+    assert "spam" not in text.lower()
+    assert message_from_bytes(raw)["Content-Language"] == language
+
+
+def test_an_unknown_language_is_english():
+    assert "What happened" in text_of(build_report("failed", report(language="fr")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "language", "subject"),
+    [
+        ("failed", "de", "Unzustellbar: Grüße"),
+        ("delayed", "de", "Verzögert: Grüße"),
+        ("delivered", "en", "Delivered: Grüße"),
+        ("relayed", "en", "Handed on: Grüße"),
+    ],
+)
+def test_the_subject_names_the_kind_and_the_original(kind, language, subject):
+    given = report(
+        recipient(kind, reply=REPLIES[kind]), language=language, original="Subject: Grüße\r\n\r\n".encode()
+    )
+    message = message_from_bytes(build_report(kind, given))
+    assert str(make_header(decode_header(message["Subject"]))) == subject
+
+
+def test_a_subject_that_looks_encoded_is_not_decoded_twice():
+    original = b"Subject: =?utf-8?q?=3D=3Futf-8=3Fq=3FBcc=3F=3D?=\r\n\r\n"
+    message = message_from_bytes(build_report("failed", report(original=original)))
+    assert str(make_header(decode_header(message["Subject"]))) == "Undelivered: =?utf-8?q?Bcc?="
+
+
+def test_bad_routed_mail_says_that_it_was_taken_for_spam_and_why():
+    given = report(
+        recipient(gateway="mta03", gateway_pool=Pool.BAD),
+        category=Category.SPAM, score=91.6, symbols=("GTUBE", "NO_SUCH_SYMBOL"),
+    )  # fmt: skip
+    text = text_of(build_report("failed", given))
+    assert "classified as spam (score 92 of 100), so it took the way for suspected spam (mta03)" in text
+    assert "- GTUBE: Contains the standard test text" in text
+    assert "NO_SUCH_SYMBOL" in text
+    german = text_of(build_report("failed", replace(given, language="de")))
+    assert "als Spam eingestuft (92 von 100 Punkten)" in german
+
+
+def test_a_delay_is_a_warning_and_says_until_when():
+    item = recipient(
+        "delayed", reply=Reply(451, "4.7.1", "Greylisted"), will_retry_until=AT + timedelta(days=5)
+    )
+    text = text_of(build_report("delayed", report(item)))
+    assert "Who must act: Nobody." in text
+    assert "We go on trying until 2026-11-29, 06:30 UTC." in text
+    assert "Please do not send it again" in text
+
+
+def test_a_final_answer_to_a_passing_cause_does_not_promise_another_attempt():
+    text = text_of(
+        build_report("failed", report(recipient(reply=Reply(554, "5.7.1", "listed at zen.spamhaus.org"))))
+    )
+    assert "Spamhaus" in text
+    assert "We try this message no more." in text
+    assert "we try again" not in text.lower()
+
+
+def test_an_expired_message_explains_the_last_answer():
+    reply = Reply(
+        550, "5.4.7", "Message could not be delivered within its lifetime. Last answer: 451 4.7.1 Greylisted"
+    )
+    text = text_of(build_report("failed", report(recipient(reply=reply, remote_mta="", reason="greylisted"))))
+    assert "We tried for days and gave up." in text
+    assert "Its last answer meant: The recipient's server wants a second attempt." in text
+
+
+def test_a_virus_report_names_it_and_returns_no_body():
+    reply = Reply(554, "5.7.1", "Message contains a virus (Eicar-Test)")
+    given = report(
+        recipient(reply=reply, remote_mta="", gateway="", gateway_pool=None), quote_body=False, ret="FULL"
+    )
+    raw = build_report("failed", given)
+    assert "Our gateway decided: 554 5.7.1 Message contains a virus (Eicar-Test)" in text_of(raw)
+    assert b"secret body" not in raw
+
+
+def test_where_to_ask():
+    text = text_of(
+        build_report(
+            "failed", report(message_url="https://portal.example/m/1/", support_email="help@smg.example")
+        )
+    )
+    assert "https://portal.example/m/1/" in text
+    assert "Write to help@smg.example and give the message's number 4711." in text
+
+
+# ---------------------------------------------------------------- strangers' bytes
+
+TEXT = st.text(max_size=60)
+
+
+@given(TEXT, TEXT, TEXT, TEXT, st.binary(max_size=120), st.booleans(), st.sampled_from(["de", "en"]))
+def test_any_text_makes_a_well_formed_report(address, orcpt, words, envid, head, smtputf8, language):
+    original = b"Subject: " + head.translate(None, b"\r\n\0") + b"\r\n\r\nbody\r\n"
+    item = recipient(address=address, orcpt=f"rfc822;{orcpt}", reply=Reply(550, "5.1.1", words))
+    given_report = report(item, envid=envid, original=original, smtputf8=smtputf8, language=language)
+    raw = build_report("failed", given_report)
+    assert b"\n" not in raw.replace(b"\r\n", b"")
+    assert given_report.is_international or raw.isascii()
+    assert raw.count(b"\r\nAction: failed\r\n") == 1
+    assert len(message_from_bytes(raw).get_payload()) == 3
