@@ -12,9 +12,11 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from gateway.models import Customer, Domain, HourlyCount, Message, Recipient, Worker
+from blacklist.models import Listing
+from gateway.models import Customer, Domain, HourlyCount, RateWindow, Recipient, Worker
 from portal.access import access_customer, current_membership, page
 from portal.charts import BarChart, Series
+from portal.customer.message_rows import SOME_RECIPIENTS, rows_of
 
 COUNTED = (
     "accepted",
@@ -38,13 +40,18 @@ def overview(request: HttpRequest) -> HttpResponse:
     customer = access_customer(request)
     now = timezone.now()
     counts = list(last_day(customer, now))
+    sums = totals(counts)
     context = {
-        "totals": totals(counts),
+        "totals": sums,
+        "failed": sums["bounced"] + sums["expired"],
+        "by_bad": sums["suspect"] + sums["spam"],
+        "waiting": waiting(customer),
         "chart": chart(counts, now),
         "domains": list(customer.domains.order_by("name")),
-        "latest": list(latest_messages(customer)),
-        "waiting": customer.recipients.filter(state=Recipient.StateChoice.QUEUED).exists(),
+        "latest": rows_of(customer.messages.prefetch_related(SOME_RECIPIENTS)[:6]),
         "degraded": degraded(now),
+        "listings": open_listings(customer),
+        "rate": current_rate(customer, now),
     }
     return render(request, "customer/overview.html", context | {"checklist": checklist(customer, context)})
 
@@ -78,8 +85,24 @@ def chart(counts: list[HourlyCount], now: datetime) -> BarChart:
     )
 
 
-def latest_messages(customer: Customer) -> Iterable[Message]:
-    return customer.messages.exclude(kind=Message.Kind.OWN).prefetch_related("recipients")[:6]
+def waiting(customer: Customer) -> int:
+    """Open recipients, counted up to a thousand: a long queue must not make this page slow."""
+    states = (Recipient.StateChoice.QUEUED, Recipient.StateChoice.HELD)
+    return customer.recipients.filter(state__in=states)[:1000].count()
+
+
+def current_rate(customer: Customer, now: datetime) -> dict[str, int]:
+    """How much of the running minute's limit is used."""
+    if not customer.rate_limit:
+        return {"used": 0}
+    window = RateWindow.objects.filter(customer=customer, started_at__gt=now - timedelta(minutes=1)).first()
+    return {"used": window.used if window else 0}
+
+
+def open_listings(customer: Customer) -> list[Listing]:
+    """Blocklists that name an address or domain of the customer just now, newest first."""
+    listed = Listing.objects.filter(target__customers=customer, delisted_at__isnull=True, is_confirmed=True)
+    return list(listed.select_related("target", "provider")[:6])
 
 
 def degraded(now: datetime) -> list[str]:

@@ -1,0 +1,218 @@
+"""Finding messages: the filter form, and the search behind it.
+
+Made for ten million rows. Ids grow with time, so a time range is an id range; pages go by the last id, never by offset;
+nothing is ever counted. Filters on recipients walk the recipients (newest first, by their own indexes), the others walk
+the messages; both stop as soon as a page is full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from django import forms
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from gateway.models import Customer, Gateway, Message, Recipient
+from gateway.rules.ids import EPOCH_MS, first_id, from_text
+from portal.customer.message_rows import SOME_RECIPIENTS, Row, rows_of
+
+PAGE_SIZE = 50
+RECIPIENTS_AT_ONCE = 400  # read from the recipients' index before asking for their messages
+OPEN = ("queued", "held")
+
+RANGES = {
+    "1h": timedelta(hours=1),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+}
+RANGE_CHOICES = [
+    ("24h", _("last 24 hours")), ("1h", _("last hour")), ("7d", _("last 7 days")), ("30d", _("last 30 days")),
+    ("custom", _("from … to …")),
+]  # fmt: skip
+STATUS_CHOICES = [
+    ("", _("any")), ("open", _("still open")), *[(value, label) for value, label in Recipient.StateChoice.choices],
+]  # fmt: skip
+CATEGORY_CHOICES = [
+    ("", _("any")), ("clean", _("clean")), ("suspect", _("suspect")), ("spam", _("spam")),
+    ("bad", _("suspect or spam")),
+]  # fmt: skip
+
+
+class MessageFilter(forms.Form):
+    """The filter bar; every field may be empty, the values stand in the URL."""
+
+    q = forms.CharField(label=_("Subject contains"), max_length=100, required=False)
+    sender = forms.CharField(label=_("Sender"), max_length=320, required=False)
+    recipient = forms.CharField(label=_("Recipient"), max_length=320, required=False)
+    id = forms.CharField(label=_("Id or Message-ID"), max_length=300, required=False)
+    status = forms.ChoiceField(label=_("State"), choices=STATUS_CHOICES, required=False)
+    category = forms.ChoiceField(label=_("Category"), choices=CATEGORY_CHOICES, required=False)
+    gateway = forms.ModelChoiceField(
+        Gateway.objects.all(), label=_("Gateway"), required=False, empty_label=_("any")
+    )
+    reply = forms.CharField(label=_("Reply contains"), max_length=100, required=False)
+    range = forms.ChoiceField(label=_("Time"), choices=RANGE_CHOICES, required=False)
+    start = forms.DateField(label=_("from"), required=False, widget=forms.DateInput({"type": "date"}))
+    end = forms.DateField(label=_("to"), required=False, widget=forms.DateInput({"type": "date"}))
+
+    def clean(self) -> dict[str, Any]:
+        found = dict(super().clean() or {})
+        start, end = found.get("start"), found.get("end")
+        if start and end and end < start:
+            self.add_error("end", _("The end lies before the beginning."))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    rows: list[Row]
+    next_cursor: str  # '' = there is nothing older
+
+
+def search(customer: Customer, wanted: dict[str, Any], *, cursor: str = "", size: int = PAGE_SIZE) -> Page:
+    """One page of the customer's messages, newest first. `wanted` is MessageFilter.cleaned_data; a cursor that makes no
+    sense counts as none."""
+    before = int(cursor) if cursor.isdigit() and len(cursor) < 20 else None
+    recipients = recipient_filter(wanted)
+    if recipients:
+        return _by_recipients(customer, wanted, recipients, before, size)
+    messages = Message.objects.filter(message_filter(wanted), customer=customer)
+    return _by_messages(messages, before, size)
+
+
+def every_row(customer: Customer, wanted: dict[str, Any]) -> Iterator[Row]:
+    """All rows of a search, page by page: for exports."""
+    cursor = ""
+    while True:
+        page = search(customer, wanted, cursor=cursor, size=200)
+        yield from page.rows
+        if not page.next_cursor:
+            return
+        cursor = page.next_cursor
+
+
+def message_filter(wanted: dict[str, Any], prefix: str = "") -> Q:
+    """The filters that concern the message itself; an id says it all, so it is looked for at any time."""
+    if wanted.get("id"):
+        return _by_id(wanted["id"].strip(), prefix)
+    condition = _between(f"{prefix}id", id_range(wanted)) if not prefix else Q()
+    if wanted.get("sender"):
+        condition &= _address(wanted["sender"], f"{prefix}sender", f"{prefix}sender_domain")
+    if wanted.get("q"):
+        condition &= Q(**{f"{prefix}subject__icontains": wanted["q"]})
+    category = wanted.get("category")
+    if category:
+        chosen = ["suspect", "spam"] if category == "bad" else [category]
+        condition &= Q(**{f"{prefix}category__in": chosen})
+    return condition
+
+
+def recipient_filter(wanted: dict[str, Any]) -> Q:
+    """The filters that concern a recipient; empty when there are none."""
+    condition = Q()
+    if wanted.get("recipient"):
+        condition &= _address(wanted["recipient"], "address", "domain")
+    if wanted.get("status"):
+        condition &= Q(state__in=OPEN if wanted["status"] == "open" else [wanted["status"]])
+    if wanted.get("gateway"):
+        condition &= Q(gateway=wanted["gateway"])
+    if wanted.get("reply"):
+        text = wanted["reply"].strip()
+        condition &= (
+            Q(code=int(text))
+            if text.isdigit() and len(text) == 3
+            else Q(text__icontains=text) | Q(enhanced=text)
+        )
+    return condition
+
+
+def id_range(wanted: dict[str, Any]) -> tuple[int, int | None]:
+    """(least id, first id that is too late or None) of the time range."""
+    chosen = wanted.get("range") or "24h"
+    if chosen in RANGES:
+        return _id_at(timezone.now() - RANGES[chosen]), None
+    start, end = wanted.get("start"), wanted.get("end")
+    return _id_at(_midnight(start)) if start else 0, _id_at(
+        _midnight(end) + timedelta(days=1)
+    ) if end else None
+
+
+def _by_id(text: str, prefix: str) -> Q:
+    try:
+        return Q(**{f"{prefix}id": from_text(text)})
+    except ValueError:
+        return Q(**{f"{prefix}message_id__in": [text, f"<{text.strip('<>')}>"]})
+
+
+def _by_messages(messages: QuerySet[Message], before: int | None, size: int) -> Page:
+    if before is not None:
+        messages = messages.filter(id__lt=before)
+    found = list(messages.order_by("-id").prefetch_related(SOME_RECIPIENTS)[: size + 1])
+    return Page(rows_of(found[:size]), str(found[size - 1].id) if len(found) > size else "")
+
+
+def _by_recipients(
+    customer: Customer, wanted: dict[str, Any], condition: Q, before: int | None, size: int
+) -> Page:
+    """Walk the recipients, newest first, and gather their messages until the page is full."""
+    walk = Recipient.objects.filter(condition, message_filter(wanted, "message__"), customer=customer)
+    if not wanted.get("id"):
+        ids = id_range(wanted)
+        # A recipient's id is made after its message's: the lower bound holds for both and keeps the walk short.
+        walk = walk.filter(_between("message_id", ids), id__gte=ids[0])
+    found: dict[int, None] = {}
+    last = 0
+    for pk, message_id in _walk(walk, before):
+        if message_id not in found and len(found) == size:
+            return Page(_rows(customer, list(found)), str(last))
+        found[message_id] = None
+        last = pk
+    return Page(_rows(customer, list(found)), "")
+
+
+def _walk(recipients: QuerySet[Recipient], before: int | None) -> Iterator[tuple[int, int]]:
+    """(recipient id, message id), newest first, read in blocks."""
+    while True:
+        block = recipients if before is None else recipients.filter(id__lt=before)
+        pairs = list(block.order_by("-id").values_list("id", "message_id")[:RECIPIENTS_AT_ONCE])
+        yield from pairs
+        if len(pairs) < RECIPIENTS_AT_ONCE:
+            return
+        before = pairs[-1][0]
+
+
+def _rows(customer: Customer, ids: list[int]) -> list[Row]:
+    messages = Message.objects.filter(customer=customer, id__in=ids).prefetch_related(SOME_RECIPIENTS)
+    return rows_of(sorted(messages, key=lambda message: -message.id))
+
+
+def _between(field: str, ids: tuple[int, int | None]) -> Q:
+    least, too_late = ids
+    condition = Q(**{f"{field}__gte": least})
+    return condition if too_late is None else condition & Q(**{f"{field}__lt": too_late})
+
+
+def _address(text: str, whole: str, domain: str) -> Q:
+    """'dora@example.org' is an address, '@example.org' and 'example.org' are domains, 'dora@' a local part."""
+    text = text.strip()
+    local, at, host = text.rpartition("@")
+    if at and local and host:
+        return Q(**{whole: f"{local}@{host.lower()}"})
+    if text.endswith("@"):
+        return Q(**{f"{whole}__startswith": text})
+    return Q(**{domain: host.lower()})
+
+
+def _id_at(moment: datetime) -> int:
+    ms = int(moment.astimezone(UTC).timestamp() * 1000)
+    return first_id(max(ms, EPOCH_MS))
+
+
+def _midnight(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time.min))
