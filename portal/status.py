@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from django.apps import apps
 from django.db import DatabaseError, connection
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from blacklist.models import CheckRun
 from gateway.models import Worker
 
 Text = str | Promise
@@ -114,13 +113,7 @@ def check_blacklists(now: datetime) -> Part:
 
 def last_blacklist_run() -> datetime | None:
     """When the last complete run ended."""
-    model: Any = apps.get_app_config("blacklist").models.get("run")
-    if model is None:
-        return None
-    finished: datetime | None = (
-        model.objects.filter(finished_at__isnull=False)
-        .order_by("-finished_at")
-        .values_list("finished_at", flat=True)
-        .first()
+    ended = CheckRun.objects.filter(kind=CheckRun.Kind.DAILY, finished_at__isnull=False).order_by(
+        "-finished_at"
     )
-    return finished
+    return ended.values_list("finished_at", flat=True).first()

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.apps import apps
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from blacklist.models import Alert, Listing, TicketEvent
 from gateway.models import Attempt, AuditEntry, NdrReport, Refusal
 from gateway.rules.ids import to_text
 from portal.models import WebhookCursor, WebhookDelivery, WebhookEndpoint
@@ -28,14 +28,15 @@ EVENTS: dict[str, str | Promise] = {
     "message.failed": _("a message could not be delivered"),
     "message.delayed": _("a message is late"),
     "message.refused": _("we refused a message"),
-    "blacklist.alert": _("one of your addresses or domains was listed or removed"),
+    "blacklist.alert": _("one of your addresses or domains was listed, or is free again"),
+    "blacklist.ticket": _("a delisting ticket moved"),
     "account.changed": _("somebody changed your settings"),
 }
 LAG = timedelta(seconds=10)
 BATCH = 500
 
 Payload = dict[str, Any]
-Found = tuple[int | None, str, Payload]  # customer id, event, data
+Found = Iterable[tuple[int | None, str, Payload]]  # customer id, event, data
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Source:
 
     name: str
     events: frozenset[str]
-    model: Callable[[], type[Model] | None]
+    model: type[Model]
     rows: Callable[[QuerySet[Any], set[int]], QuerySet[Any]]
     found: Callable[[Any], Found]
     time_field: str = "at"
@@ -57,7 +58,7 @@ def envelope(event: str, at: datetime, data: Payload) -> Payload:
 
 def _delivered(row: Attempt) -> Found:
     data = {"message": to_text(row.message_id), "recipient": _recipient_address(row), **_reply(row)}
-    return row.message.customer_id, "message.delivered", data | {"remote_host": row.remote_host}
+    return [(row.message.customer_id, "message.delivered", data | {"remote_host": row.remote_host})]
 
 
 def _recipient_address(row: Attempt) -> str:
@@ -72,21 +73,35 @@ def _reported(row: NdrReport) -> Found:
         "sender": row.sender,
         "cause": row.cause,
     }
-    return row.customer_id, event, data | _reply(row)
+    return [(row.customer_id, event, data | _reply(row))]
 
 
 def _refused(row: Refusal) -> Found:
     data = {"sender": row.sender, "recipient": row.recipient, "login": row.username, "reason": row.reason}
-    return row.customer_id, "message.refused", data | _reply(row)
+    return [(row.customer_id, "message.refused", data | _reply(row))]
 
 
 def _changed(row: AuditEntry) -> Found:
-    return row.customer_id, "account.changed", {"by": row.actor, "action": row.action, "what": row.target}
+    return [(row.customer_id, "account.changed", {"by": row.actor, "action": row.action, "what": row.target})]
 
 
-def _alerted(row: Any) -> Found:
-    data = {name: str(getattr(row, name, "") or "") for name in ("kind", "target", "provider", "title")}
-    return row.customer_id, "blacklist.alert", data
+def _alerted(row: Alert) -> Found:
+    data = {"kind": row.kind, "severity": row.severity, **_listing(row.listing)}
+    return [(customer.pk, "blacklist.alert", data) for customer in row.customers.all()]
+
+
+def _moved(row: TicketEvent) -> Found:
+    data = {
+        "ticket": row.ticket_id,
+        "state": row.ticket.state,
+        "text": row.text,
+        **_listing(row.ticket.listing),
+    }
+    return [(customer.pk, "blacklist.ticket", data) for customer in row.ticket.listing.target.customers.all()]
+
+
+def _listing(listing: Listing) -> Payload:
+    return {"listing": listing.pk, "target": listing.target.value, "provider": listing.provider.name}
 
 
 def _reply(row: Any) -> Payload:
@@ -106,18 +121,24 @@ def _report_rows(rows: QuerySet[Any], customers: set[int]) -> QuerySet[Any]:
     return rows.filter(customer__in=customers, kind__in=["failed", "delayed"])
 
 
-def _alert_model() -> type[Model] | None:
-    return apps.get_app_config("blacklist").models.get("alert")
+def _alert_rows(rows: QuerySet[Any], customers: set[int]) -> QuerySet[Any]:
+    wanted = rows.filter(customers__in=customers).distinct()
+    return wanted.select_related("listing__target", "listing__provider").prefetch_related("customers")
+
+
+def _ticket_rows(rows: QuerySet[Any], customers: set[int]) -> QuerySet[Any]:
+    wanted = rows.filter(is_public=True, ticket__listing__target__customers__in=customers).distinct()
+    with_listing = wanted.select_related("ticket__listing__target", "ticket__listing__provider")
+    return with_listing.prefetch_related("ticket__listing__target__customers")
 
 
 SOURCES = (
-    Source("attempt", frozenset({"message.delivered"}), lambda: Attempt, _delivered_rows, _delivered),
-    Source(
-        "ndr", frozenset({"message.failed", "message.delayed"}), lambda: NdrReport, _report_rows, _reported
-    ),
-    Source("refusal", frozenset({"message.refused"}), lambda: Refusal, _of_customers, _refused),
-    Source("audit", frozenset({"account.changed"}), lambda: AuditEntry, _of_customers, _changed),
-    Source("alert", frozenset({"blacklist.alert"}), _alert_model, _of_customers, _alerted),
+    Source("attempt", frozenset({"message.delivered"}), Attempt, _delivered_rows, _delivered),
+    Source("ndr", frozenset({"message.failed", "message.delayed"}), NdrReport, _report_rows, _reported),
+    Source("refusal", frozenset({"message.refused"}), Refusal, _of_customers, _refused),
+    Source("audit", frozenset({"account.changed"}), AuditEntry, _of_customers, _changed),
+    Source("alert", frozenset({"blacklist.alert"}), Alert, _alert_rows, _alerted),
+    Source("ticket", frozenset({"blacklist.ticket"}), TicketEvent, _ticket_rows, _moved),
 )
 
 
@@ -128,9 +149,7 @@ def collect() -> int:
 
 @transaction.atomic
 def _collect(source: Source) -> int:
-    model = source.model()
-    if model is None:
-        return 0
+    model = source.model
     top = _top(model, source.time_field)
     cursor, created = WebhookCursor.objects.select_for_update().get_or_create(
         source=source.name, defaults={"last_id": top}
@@ -172,8 +191,8 @@ def _fill(
 def _deliveries(
     source: Source, row: Any, endpoints: dict[int, list[WebhookEndpoint]], now: datetime
 ) -> Iterable[WebhookDelivery]:
-    customer, event, data = source.found(row)
-    payload = envelope(event, getattr(row, source.time_field), data)
-    for endpoint in endpoints.get(customer or 0, []):
-        if not endpoint.events or event in endpoint.events:
-            yield WebhookDelivery(endpoint=endpoint, event=event, payload=payload, next_attempt_at=now)
+    for customer, event, data in source.found(row):
+        payload = envelope(event, getattr(row, source.time_field), data)
+        for endpoint in endpoints.get(customer or 0, []):
+            if not endpoint.events or event in endpoint.events:
+                yield WebhookDelivery(endpoint=endpoint, event=event, payload=payload, next_attempt_at=now)
