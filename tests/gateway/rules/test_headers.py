@@ -166,7 +166,7 @@ def test_prepare_keeps_every_octet_of_an_ordinary_mail():
     message = b"Message-ID: <1@acme.example>\r\nDate: Tue, 24 Nov 2026 06:30:00 +0000\r\n" + MAIL
     assert prepare(message) == (
         b"Received: from authenticated-user (origin hidden)\r\n"
-        b"\tby smg.example with ESMTPSA id 4711;\r\n"
+        b"\tby smg.example with ESMTPSA id 00000000004k7;\r\n"
         b"\tTue, 24 Nov 2026 06:30:05 +0000\r\n" + message
     )
 
@@ -175,7 +175,7 @@ def test_prepare_adds_date_and_message_id_once():
     prepared = prepare(MAIL)
     parsed = message_from_bytes(prepared)
     assert parsedate_to_datetime(parsed["Date"]) == AT
-    assert parsed["Message-ID"] == "<20261124063005.4711@acme.example>"
+    assert parsed["Message-ID"] == "<20261124063005.00000000004k7@acme.example>"
     again = message_from_bytes(prepare(prepared))
     assert (len(again.get_all("Date")), len(again.get_all("Message-ID"))) == (1, 1)
 
@@ -186,7 +186,7 @@ def test_prepare_gives_the_same_octets_at_every_attempt():
 
 def test_mail_of_our_own_came_from_nobody():
     assert prepare(MAIL, customer_id=None).startswith(
-        b"Received: by smg.example id 4711;\r\n\tTue, 24 Nov 2026 06:30:05 +0000\r\n"
+        b"Received: by smg.example id 00000000004k7;\r\n\tTue, 24 Nov 2026 06:30:05 +0000\r\n"
     )
 
 
@@ -208,7 +208,7 @@ def test_origin_fields_go_with_their_folded_lines(name):
 
 
 def added() -> bytes:
-    return b"\r\nDate: Tue, 24 Nov 2026 06:30:05 +0000\r\nMessage-ID: <20261124063005.4711@acme.example>\r\n"
+    return b"\r\nDate: Tue, 24 Nov 2026 06:30:05 +0000\r\nMessage-ID: <20261124063005.00000000004k7@acme.example>\r\n"
 
 
 @pytest.mark.parametrize(
