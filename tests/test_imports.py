@@ -26,6 +26,7 @@ PLACES_ABOVE_STEPS = {"relay", "pipeline"}  # the assembly and the contents page
 DOORS = ("models", "control", "rules")
 DOOR_EXCEPTIONS = {
     "gateway.config": "typed settings, read once",
+    "gateway.admin": "the admin's shared base classes",
     "gateway.codes": "what SMTP replies mean, in words",
     "gateway.explain": "the dry run behind 'Explain'",
     "gateway.spam.symbols": "what the symbols of a score mean, in words",
