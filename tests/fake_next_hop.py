@@ -70,6 +70,7 @@ class FakeNextHop:
         "ENHANCEDSTATUSCODES",
     )
     after_starttls: bytes = b""  # octets sent in clear in the same write as the 220
+    tls_alert: int = 0  # answers the ClientHello with this alert: 40 handshake_failure, 70 protocol_version
     messages: list[Received] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     connections: int = 0
@@ -195,6 +196,11 @@ class _Dialogue:
             await asyncio.sleep(1)
             return
         reply = await self._answer("STARTTLS")
+        if self.hop.tls_alert:
+            await self.reader.read(10_000)
+            self.writer.write(b"\x15\x03\x01\x00\x02\x02" + bytes([self.hop.tls_alert]))
+            await self.writer.drain()
+            raise _HangUp
         if reply.startswith("220") and self.hop.tls is not None:
             await self.writer.start_tls(self.hop.tls)
             self.encrypted = True

@@ -146,7 +146,10 @@ class Opener:
             text = f"{session.host} does not offer STARTTLS"
             return TlsFailed(Reply(451, "4.7.4", text), Stage.STARTTLS, "starttls-not-supported")
         session.connection.write(b"STARTTLS\r\n")
-        answer = await session.connection.reply(Stage.STARTTLS, self.deadlines.tls)
+        try:
+            answer = await session.connection.reply(Stage.STARTTLS, self.deadlines.tls)
+        except HopFailed as failure:
+            raise TlsFailed(failure.reply, Stage.STARTTLS, "validation-failure", lasting=False) from failure
         if answer.code != 220:
             lasting = answer.code >= 500
             return TlsFailed(answer.parsed(), Stage.STARTTLS, "starttls-not-supported", lasting=lasting)

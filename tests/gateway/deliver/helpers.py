@@ -19,9 +19,7 @@ from tests.fake_next_hop import FakeNextHop
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BODY = b"From: alice@acme.example\r\nSubject: hello\r\n\r\nHello Bob\r\n.hidden dot\r\n"
 GATEWAY = GatewayPolicy(id=1, name="mta01", pool=Pool.GOOD, hostname="mta01.smg.example")
-QUICK = Deadlines(
-    connect=2, banner=0.3, ehlo=0.3, tls=2, auth=0.3, mail=0.3, rcpt=0.3, data=0.3, block=0.3, dot=0.3
-)
+QUICK = Deadlines(2, 0.2, 0.2, 2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2)
 
 
 def address(text: str) -> Address:
