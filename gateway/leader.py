@@ -13,12 +13,16 @@ from collections.abc import Sequence
 
 from gateway.orphans import bind_forked_children, die_with_parent
 
+CHATTY = {"scheduler"}  # django-q2 tells every coming and going of its processes as information
+
 
 def main(arguments: Sequence[str]) -> None:
     supervisor, command, *rest = arguments
     die_with_parent(int(supervisor), signal.SIGTERM)
     bind_forked_children()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+    if command in CHATTY:
+        os.environ.setdefault("SMG_LOG_LEVEL", "WARNING")
     sys.argv = [command, *rest]
     if command == "gunicorn":
         from gunicorn.app.wsgiapp import run

@@ -38,6 +38,10 @@ class Command(BaseCommand):
         refuse_taken_ports(config, web)
         if setup:
             self._set_up(config)
+            self.stdout.flush()
+        Path(settings.STATIC_ROOT).mkdir(
+            exist_ok=True
+        )  # static files are found in the tree; whitenoise wants the place
         connections.close_all()  # the parts have their own
         code = asyncio.run(run(config, web))
         lock.close()
