@@ -5,6 +5,7 @@ greeting    EHLO, STARTTLS, RSET, QUIT ...     inbox       what was received, bo
 authentication  AUTH PLAIN and LOGIN          deadline    one timer per connection
 transfer    MAIL, RCPT, DATA, BDAT            lines       command and reply lines
 proxy       the PROXY protocol                tls         certificate and context
+handshake   from clear text to TLS
 
 What the commands mean is in `gateway/accept.py`; where a body ends is in `gateway/rules/body_framing.py`.
 """

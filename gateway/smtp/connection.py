@@ -20,6 +20,7 @@ from gateway.accept import Acceptor, Reception
 from gateway.rules.limits import ConnectionCount
 from gateway.rules.types import Reply, TlsInfo
 from gateway.smtp.deadline import Deadline
+from gateway.smtp.handshake import tls_info, upgrade
 from gateway.smtp.inbox import EndOfStream, Inbox, LineTooLong
 from gateway.smtp.lines import MAX_AUTH_BYTES, parse_command, reply_line
 from gateway.smtp.proxy import ProxyHeaderError, is_proxy, plain_ip, read_client
@@ -168,7 +169,7 @@ class Connection(SMTP):
             return
         self._acceptor = Acceptor(self.house.reception, self.house.reception.open_session(client_ip, port))
         if self._implicit_tls:
-            await self.start_tls()
+            await self.start_tls(from_the_start=True)
         self.acceptor.observe("connected")
         self.say(Reply(220, "", f"{self.config.hostname} ESMTP"))
         self._leave_if_due()
@@ -331,34 +332,26 @@ class Connection(SMTP):
 
     # ---- TLS
 
-    async def start_tls(self) -> None:
-        """Turn the connection into TLS; raises EndOfStream when that fails. Nothing received before it survives
-        (RFC 3207, 4.2; CVE-2011-0411)."""
+    async def start_tls(self, *, from_the_start: bool = False) -> None:
+        """Turn the connection into TLS; raises EndOfStream when that fails. What came before STARTTLS's 220 is dropped
+        (RFC 3207, 4.2; CVE-2011-0411); `from_the_start`: it is the beginning of the handshake."""
         if self._wire is None or self._wire.is_closing():
             raise EndOfStream
         self.deadline.limit(self.timeouts.handshake_s)
-        self.inbox.drop()
+        if not from_the_start:
+            self.inbox.drop()
         self.inbox.attach(None)  # the first decrypted command may be here before start_tls returns
         try:
-            secured = await self.loop.start_tls(self._wire, self, self.house.tls_context, server_side=True)
+            secured = await upgrade(self._wire, self, self.house.tls_context, early=self.inbox.drop)
         except OSError as error:  # SSLError, ConnectionError and TimeoutError are
             log.debug("TLS handshake with %s failed: %s", self._client_ip, error)
             raise EndOfStream from error
         self.deadline.suspend()
-        if secured is None or self.is_lost:
+        if self.is_lost:
             raise EndOfStream
         self._wire, self._tls = secured, tls_info(secured)
         self.inbox.attach(secured)
         self.acceptor.tls_started(self._tls)
-
-
-def tls_info(transport: asyncio.Transport) -> TlsInfo:
-    """What was negotiated on a TLS transport; raises EndOfStream when nothing was."""
-    tls = transport.get_extra_info("ssl_object")
-    cipher = tls.cipher()
-    if not cipher:  # the peer went away in the middle of the handshake
-        raise EndOfStream
-    return TlsInfo(version=tls.version() or "", cipher=cipher[0])
 
 
 _SHUTDOWN = Reply(421, "4.3.2", "Service shutting down, try again later")

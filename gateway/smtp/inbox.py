@@ -105,9 +105,11 @@ class Inbox:
         self._buffer[:0] = data
         self._pause_if_full()
 
-    def drop(self) -> None:
-        """Forget everything received so far."""
+    def drop(self) -> bytes:
+        """Forget everything received so far, and return it."""
+        dropped = bytes(self._buffer)
         self._buffer.clear()
+        return dropped
 
     def _cut_line(self, length: int, max_bytes: int) -> bytes:
         line = bytes(self._buffer[:length])
