@@ -41,6 +41,7 @@ class Words(NamedTuple):
     gateway: str
     more: str
     spam: str
+    score: str
     spam_symbols: str
     spam_todo: str
     page: str
@@ -86,8 +87,9 @@ ENGLISH = Words(
     last_answer="Its last answer meant: ",
     gateway="Left by gateway: ",
     more="... and {count} more, listed in the technical part of this report",
-    spam="This message was classified as {category} (score {score} of 100), so it took the way for suspected spam{by}. "
+    spam="This message was classified as {category}{score}, so it took the way for suspected spam{by}. "
     "Receivers refuse such mail more often.",
+    score=" (score {score} of 100)",
     spam_symbols="What spoke for it:",
     spam_todo='If that is wrong, open the message in the portal and choose "not spam".',
     page="The message in the portal: ",
@@ -137,8 +139,9 @@ GERMAN = Words(
     last_answer="Die letzte Antwort bedeutete: ",
     gateway="Gesendet über Gateway: ",
     more="... und {count} weitere; sie stehen im technischen Teil dieses Berichts",
-    spam="Diese Nachricht wurde als {category} eingestuft ({score} von 100 Punkten) und nahm darum den Weg für "
+    spam="Diese Nachricht wurde als {category} eingestuft{score} und nahm darum den Weg für "
     "vermuteten Spam{by}. Empfänger lehnen solche E-Mails öfter ab.",
+    score=" ({score} von 100 Punkten)",
     spam_symbols="Was dafür sprach:",
     spam_todo='Ist das falsch, öffnen Sie die Nachricht im Portal und wählen Sie "kein Spam".',
     page="Die Nachricht im Portal: ",
@@ -188,7 +191,7 @@ def _by_cause(report: ReportInput, dictionary: CodeDictionary) -> dict[tuple[str
     groups: dict[tuple[str, ...], Group] = {}
     for item in report.recipients:
         entry = entry_of(item, dictionary)
-        key = (item.action, entry.key, item.remote_mta, str(item.reply), item.gateway)
+        key = (item.action, entry.key, item.remote_mta, item.speaker, str(item.reply), item.gateway)
         groups.setdefault(key, Group(entry, [])).items.append(item)
     return groups
 
@@ -224,7 +227,7 @@ def _cause_lines(
 
 
 def _answer_lines(item: RecipientReport, said: Words) -> Iterator[str]:
-    intro = said.answer.format(host=showable(item.remote_mta)) if item.remote_mta else said.own_answer
+    intro = said.answer.format(host=showable(item.speaker)) if item.speaker else said.own_answer
     yield _wrap(intro + showable(str(item.reply)), "  ")
     if item.gateway:
         pool = f" ({item.gateway_pool})" if item.gateway_pool else ""
@@ -241,7 +244,8 @@ def _spam_block(report: ReportInput, said: Words) -> str:
         return ""
     by = f" ({', '.join(dict.fromkeys(map(showable, bad)))})" if any(bad) else ""
     category = CATEGORIES[said.code][report.category]
-    lines = [_wrap(said.spam.format(category=category, score=round(report.score), by=by))]
+    score = "" if report.score is None else said.score.format(score=round(report.score))
+    lines = [_wrap(said.spam.format(category=category, score=score, by=by))]
     if report.symbols:
         lines.append(said.spam_symbols)
     lines += [_symbol_line(name, said.code) for name in report.symbols[:MAX_SYMBOLS]]

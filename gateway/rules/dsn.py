@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 
-from gateway.rules.types import Category, Pool, Reply
+from gateway.rules.types import Category, Pool, Reply, Stage
 
 ACTIONS = ("failed", "delayed", "delivered", "relayed")
 STATUS_OF_ACTION = {"failed": "5.0.0", "delayed": "4.0.0", "delivered": "2.0.0", "relayed": "2.0.0"}
@@ -21,6 +21,11 @@ LINE_CHARS = 76
 
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _ADDRESS_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,30}")
+_OUR_WORDS = re.compile(
+    r"(Timed out|Connection lost) while |No SMTP from the server|Message (could not be delivered within|expired before)"
+    r"|The certificate of |TLS (handshake )?with |Internal error while "
+    r"|\S+ (does not offer|offers no|sent data in clear)"
+)
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
@@ -32,12 +37,26 @@ class RecipientReport:
     action: str  # one of ACTIONS
     reply: Reply  # the last one: the next hop's, or ours
     orcpt: str = ""  # 'rfc822;address', xtext already decoded
-    remote_mta: str = ""  # host that gave the reply; '' = the reply is our own
+    remote_mta: str = ""  # host that gave the reply, or that it is about; '' = none was reached
+    is_own: bool = (
+        False  # the reply is in our words, see in_our_words; texts known to be ours need not be marked
+    )
     last_attempt: datetime | None = None
     will_retry_until: datetime | None = None  # for 'delayed'
     gateway: str = ""  # name of the way out
     gateway_pool: Pool | None = None
     reason: str = ""  # Outcome.reason
+
+    @property
+    def speaker(self) -> str:
+        """The host whose words the reply is; '' = ours."""
+        return "" if self.is_own or _OUR_WORDS.match(self.reply.text) else self.remote_mta
+
+
+def in_our_words(reply: Reply, stage: Stage) -> bool:
+    """Whether the reply of an outcome was made up by us: before and below the dialogue nobody else says anything."""
+    own = stage in (Stage.DNS, Stage.CONNECT, Stage.TLS, Stage.POLICY)
+    return own or _OUR_WORDS.match(reply.text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +76,7 @@ class ReportInput:
     language: str = "en"
     smtputf8: bool = False  # the message came with SMTPUTF8, so its sender can read such reports (RFC 6533 4)
     category: Category = Category.CLEAN
-    score: float = 0.0
+    score: float | None = None
     symbols: tuple[str, ...] = ()  # names, the weightiest first
     quote_body: bool = True  # False: never return the body, whatever RET says (malware)
     message_url: str = ""  # the message's page in the portal
@@ -144,9 +163,9 @@ def _original_recipient(orcpt: str, *, wide: bool) -> str:
 
 def _diagnostic(item: RecipientReport) -> str:
     """RFC 3464 2.3.6: 'smtp' for what a next hop said, our own type for what we decided."""
-    if item.action in ("delivered", "relayed") and not item.remote_mta:
+    if item.action in ("delivered", "relayed") and not item.speaker:
         return ""
-    return f"{'smtp' if item.remote_mta else 'x-smg'}; {item.reply}"
+    return f"{'smtp' if item.speaker else 'x-smg'}; {item.reply}"
 
 
 def _retry_until(item: RecipientReport) -> str:

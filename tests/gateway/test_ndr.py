@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.ndr import MAX_FULL_BYTES, MAX_HEAD_BYTES, ReportError, build_report
-from gateway.rules.dsn import ACTIONS, RecipientReport, ReportInput
-from gateway.rules.types import Category, Pool, Reply
+from gateway.rules.dsn import ACTIONS, RecipientReport, ReportInput, in_our_words
+from gateway.rules.types import Category, Outcome, Pool, Reply, Stage, State
 from tests.gateway.bounce_parsers import (
     bounce_parser,
     flufl,
@@ -125,7 +125,7 @@ def test_bounce_parser_agrees(kind):
     if kind == "failed":
         assert found["message_id"].strip() == "<1@acme.example>"
         assert found["reports"] == [
-            {"email": "bob@globex.example", "action": "failed", "status": "5.1.1", "reason": "user_unknown"}
+            {"email": "Bob@globex.example", "action": "failed", "status": "5.1.1", "reason": "user_unknown"}
         ]
 
 
@@ -496,6 +496,38 @@ def test_a_virus_report_names_it_and_returns_no_body():
     raw = build_report("failed", given)
     assert "Our gateway decided: 554 5.7.1 Message contains a virus (Eicar-Test)" in text_of(raw)
     assert b"secret body" not in raw
+
+
+@pytest.mark.parametrize(
+    ("text", "is_own"),
+    [
+        ("Timed out while waiting for the greeting", True),
+        ("Message could not be delivered within its lifetime. Last answer: 451 x", True),
+        ("mx.globex.example does not offer STARTTLS", True),
+        ("The certificate of mx.globex.example is not trusted: expired", True),
+        ("User unknown", False),
+        ("", False),
+    ],
+)
+def test_our_words_about_a_server_are_not_put_into_its_mouth(text, is_own):
+    raw = build_report("failed", report(recipient(reply=Reply(550, "5.4.7", text))))
+    fields = status_fields(raw)[1]
+    assert fields["Remote-MTA"] == "dns; mx.globex.example"
+    assert fields["Diagnostic-Code"].startswith("x-smg;" if is_own else "smtp;")
+    assert ("Our gateway decided:" in text_of(raw)) is is_own
+    assert ("mx.globex.example said:" in text_of(raw)) is not is_own
+
+
+@pytest.mark.parametrize("stage", ["dns", "connect", "tls", "policy"])
+def test_what_happens_before_the_dialogue_is_in_our_words(stage):
+    outcome = Outcome(1, State.BOUNCED, Reply(550, "5.4.7", "anything"), Stage(stage), AT)
+    assert in_our_words(outcome.reply, outcome.stage)
+    assert not in_our_words(outcome.reply, Stage.RCPT)
+
+
+def test_a_score_that_is_not_known_is_not_invented():
+    text = text_of(build_report("failed", report(category=Category.SUSPECT)))
+    assert "This message was classified as suspected spam, so it took the way" in text
 
 
 def test_where_to_ask():
