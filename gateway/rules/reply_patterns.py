@@ -66,7 +66,7 @@ _RATE = _pattern(
     r"(?:connection|message|sending|hourly|daily|rate)s? (?:rate|limit|quota|count)",
     r"limit (?:on|for) (?:the )?number of (?:messages|connections|recipients per (?:hour|day))",
     r"too (?:much mail|fast|quickly|frequently)",
-    r"\brl00\d{4}\b",  # t-online.de and others
+    r"concurrent (?:server )?connections|exceeded a per-source limit",
     r"slow down",
     r"server busy\. please try again later from \[",
     codes="421 450 451 452 454 471 550 553 554 571",
@@ -200,7 +200,7 @@ _UNRESOLVABLE = _pattern(
 _TLS = _pattern(
     "tls",
     r"must issue a? ?starttls",
-    r"(?:tls|encryption|encrypted connection|secure connection).{0,40}"
+    r"(?:\btls|encryption|encrypted connection|secure connection).{0,40}"
     r"(?:required|mandatory|needed|not available|unavailable)",
     r"(?:requires?|need) (?:tls|encryption|starttls)",
 )
@@ -262,9 +262,9 @@ PATTERNS: tuple[Pattern, ...] = (
     _SPAM,
     _CONTENT,
     _DISABLED,
+    _UNRESOLVABLE,
     _UNKNOWN,
     _RELAY,
-    _UNRESOLVABLE,
     _LOGIN,
     _SERVER,
     _DNS,
