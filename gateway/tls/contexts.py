@@ -31,6 +31,12 @@ class TlsContexts:
         """The chain must lead to a known authority; the name is checked by us (several names may be right)."""
         return self._get(verified=True, min_version=min_version or FLOOR)
 
+    def web(self) -> ssl.SSLContext:
+        """For HTTPS: OpenSSL checks chain and host name."""
+        context = self._make(verified=True, min_version=FLOOR)
+        context.check_hostname = True
+        return context
+
     def _get(self, *, verified: bool, min_version: str) -> ssl.SSLContext:
         key = (verified, min_version)
         if key not in self._made:

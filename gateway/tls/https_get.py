@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+
+from gateway.dns import DnsError, Resolver
+from gateway.rules.mx import IPNetwork, forbidden
 
 MAX_HEAD_BYTES = 16 * 1024
 
@@ -21,6 +24,22 @@ class FetchFailed(Exception):
 
 
 Addresses = Callable[[str], Awaitable[list[str]]]  # host -> addresses that we may connect to, resolved once
+
+
+def public_addresses(resolver: Resolver, allowed_networks: Iterable[IPNetwork] = ()) -> Addresses:
+    """Resolves a host to the addresses that are public (or in SMG_PRIVATE_MX_NETWORKS); [] when there is none."""
+    allowed = tuple(allowed_networks)
+
+    async def addresses(host: str) -> list[str]:
+        found: list[str] = []
+        for look_up in (resolver.a, resolver.aaaa):
+            try:
+                found += (await look_up(host)).addresses
+            except DnsError:
+                continue
+        return [ip for ip in found if forbidden(ip, (), allowed) is None]
+
+    return addresses
 
 
 @dataclass(frozen=True, slots=True)

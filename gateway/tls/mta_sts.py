@@ -16,10 +16,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from gateway.config import Config
 from gateway.dns import DnsError, Resolver
 from gateway.rules.mta_sts import MAX_POLICY_BYTES, BadPolicy, parse_policy, record_id
 from gateway.rules.tls_policy import StsMode, StsPolicy
-from gateway.tls.https_get import FetchFailed
+from gateway.tls.contexts import TlsContexts
+from gateway.tls.https_get import FetchFailed, HttpsGet, public_addresses
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,13 @@ class StsPolicies:
         self._failed: dict[tuple[str, str], tuple[datetime, StsResult]] = {}
         self._running: dict[str, asyncio.Task[StsResult]] = {}
 
+    @classmethod
+    def from_config(cls, config: Config, resolver: Resolver, clock: Callable[[], datetime]) -> StsPolicies:
+        """As a relay process needs it; the cache lives in the operator's var directory."""
+        addresses = public_addresses(resolver, config.private_mx_networks)
+        fetch = HttpsGet(addresses, TlsContexts(config.ca_file).web())
+        return cls(resolver, fetch, clock, config.var_dir / "mta-sts.json")
+
     async def policy(self, domain: str) -> StsPolicy | None:
         """The policy in force for a recipient domain, None when it has none. Raises nothing."""
         return (await self.result(domain)).policy
@@ -71,11 +80,9 @@ class StsPolicies:
             kept = None
         announced = await self._announced(domain)
         if announced is None or (kept is not None and kept.policy.id == announced):
-            return StsResult(kept.policy if kept is not None else None)
+            return _in_force(kept, StsResult(None))
         fresh = await self._once(domain, announced)
-        if fresh.policy is None and kept is not None:
-            return StsResult(kept.policy, fresh.problem, fresh.text)
-        return fresh
+        return _in_force(kept, fresh) if fresh.problem else fresh
 
     async def _announced(self, domain: str) -> str | None:
         try:
@@ -104,8 +111,7 @@ class StsPolicies:
         except (BadPolicy, UnicodeDecodeError) as error:
             text = str(error) if isinstance(error, BadPolicy) else "the policy is no UTF-8 text"
             return self._fail(domain, identity, StsResult(None, "sts-policy-invalid", text))
-        self._keep(domain, policy)
-        return StsResult(policy if policy.mode is not StsMode.NONE else None)
+        return _in_force(self._keep(domain, policy), StsResult(None))
 
     def _fail(self, domain: str, identity: str, result: StsResult) -> StsResult:
         if len(self._failed) >= MAX_DOMAINS:
@@ -113,14 +119,20 @@ class StsPolicies:
         self._failed[domain, identity] = (self._clock(), result)
         return result
 
-    def _keep(self, domain: str, policy: StsPolicy) -> None:
-        if policy.mode is StsMode.NONE:
-            self._kept.pop(domain, None)  # RFC 8461 section 8.3: the way out of MTA-STS
-        else:
-            while len(self._kept) >= MAX_DOMAINS:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[domain] = _Kept(policy, self._clock() + timedelta(seconds=policy.max_age_s))
+    def _keep(self, domain: str, policy: StsPolicy) -> _Kept:
+        while len(self._kept) >= MAX_DOMAINS:
+            self._kept.pop(next(iter(self._kept)))
+        kept = _Kept(policy, self._clock() + timedelta(seconds=policy.max_age_s))
+        self._kept[domain] = kept
         _write_file(self._file, self._kept)
+        return kept
+
+
+def _in_force(kept: _Kept | None, result: StsResult) -> StsResult:
+    """The kept policy with what went wrong, if anything. Mode none is kept like others (it spares fetches) and means
+    no policy: the way out of MTA-STS (RFC 8461 section 8.3)."""
+    policy = kept.policy if kept is not None and kept.policy.mode is not StsMode.NONE else None
+    return StsResult(policy, result.problem, result.text)
 
 
 def _read_file(file: Path | None) -> dict[str, _Kept]:
