@@ -91,7 +91,7 @@ def _encoded_subject(prefix: str, subject: str) -> str:
 def _thread_headers(original: bytes) -> list[str]:
     """RFC 3834 3.1.5: shown below the message it is about."""
     try:
-        values = headers.find(headers.split(original).fields, b"message-id")
+        values = headers.find(headers.read_fields(original), b"message-id")
     except headers.HeadError:
         return []
     if not values or not _MESSAGE_ID.fullmatch(values[0]):
@@ -147,7 +147,7 @@ def _head_part(head: bytes, *, wide: bool) -> Part:
 def _original_head(original: bytes) -> bytes:
     """The original's fields as they were, up to 32 KiB of whole fields; nothing of the body."""
     try:
-        fields = headers.split(original).fields
+        fields = headers.read_fields(original)
     except headers.HeadError:
         return b""
     kept: list[bytes] = []

@@ -14,6 +14,7 @@ from datetime import datetime
 from email.errors import MessageError
 from email.header import decode_header
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from gateway.rules.ids import to_text
@@ -22,6 +23,7 @@ from gateway.rules.types import Envelope
 
 MAX_HEAD_BYTES = 512 * 1024
 MAX_FIELDS = 2000
+CACHED_HEAD_BYTES = 16 * 1024
 SUBJECT_MAX_CHARS = 250
 
 AUTHOR_NAMES = ("from", "sender", "resent-from", "resent-sender")
@@ -59,39 +61,52 @@ class Field(NamedTuple):
 class Message(NamedTuple):
     """A message split for good: its fields in order, and the body behind the empty line."""
 
-    fields: list[Field]
+    fields: tuple[Field, ...]
     body: bytes
 
 
 def split(message: bytes) -> Message:
     """Fields and body of a message. Raises HeadError beyond 512 KiB of head or 2000 fields."""
-    empty_line = 0 if message.startswith(b"\r\n") else message.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES + 4) + 2
-    is_cut = empty_line == 1 and len(message) > MAX_HEAD_BYTES
-    end = min(len(message), MAX_HEAD_BYTES) if empty_line == 1 else empty_line
-    fields, stop = _read_fields(message, end)
-    if is_cut and (stop == end or _FIELD_BEGIN.match(message, stop)):
-        raise HeadError("header section is too big")
+    fields, stop = _locate(message)
     return Message(fields, message[stop + 2 if message.startswith(b"\r\n", stop) else stop :])
 
 
-def _read_fields(message: bytes, end: int) -> tuple[list[Field], int]:
-    """The fields before `end`, and where the first octet behind them is."""
+def read_fields(message: bytes) -> tuple[Field, ...]:
+    """The fields alone, without a copy of the body. Raises HeadError."""
+    return _locate(message)[0]
+
+
+def _locate(message: bytes) -> tuple[tuple[Field, ...], int]:
+    """The fields, and where the first octet behind them is."""
+    empty_line = 0 if message.startswith(b"\r\n") else message.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES + 4) + 2
+    is_cut = empty_line == 1 and len(message) > MAX_HEAD_BYTES
+    head = message[: MAX_HEAD_BYTES if empty_line == 1 else empty_line]
+    fields, stop = _parse_cached(head) if len(head) <= CACHED_HEAD_BYTES else _parse(head)
+    if is_cut and (stop == len(head) or _FIELD_BEGIN.match(message, stop)):
+        raise HeadError("header section is too big")
+    return fields, stop
+
+
+def _parse(head: bytes) -> tuple[tuple[Field, ...], int]:
     fields: list[Field] = []
-    mbox = _MBOX_FROM.match(message, 0, end)
+    mbox = _MBOX_FROM.match(head)
     stop = mbox.end() if mbox else 0
-    while found := _FIELD.match(message, stop, end):
+    while found := _FIELD.match(head, stop):
         if len(fields) == MAX_FIELDS:
             raise HeadError("too many header fields")
         fields.append(_normal_field(found))
         stop = found.end()
-    return fields, stop
+    return tuple(fields), stop
+
+
+# Each message's head is asked for its authors, hops, subject and ids, then prepared and signed: parsed once or twice.
+_parse_cached = lru_cache(maxsize=32)(_parse)
 
 
 def _normal_field(found: re.Match[bytes]) -> Field:
     """The field as it stands, with the three oddities gone that readers disagree about."""
-    name, gap, value = found.groups()
-    raw = found.group()
-    if gap or b"\x0b" in value or b"\x0c" in value or _BLANK_FOLD.search(raw):
+    raw, name, gap, value = found.group(0, 1, 2, 3)
+    if gap or b"\x0b" in value or b"\x0c" in value or (b"\n" in value and _BLANK_FOLD.search(raw)):
         value = _BLANK_FOLD.sub(b"", value.translate(_VT_FF) + b"\r\n")[:-2]
         raw = name + b":" + value + b"\r\n"
     return Field(name.lower(), value, raw)
@@ -110,7 +125,7 @@ def unfold(value: bytes) -> bytes:
 def author_headers(message: bytes) -> dict[str, list[bytes]]:
     """Raw, unfolded values of 'from', 'sender', 'resent-from' and 'resent-sender', all of them, in order; every key
     is there. Raises HeadError."""
-    fields = split(message).fields
+    fields = read_fields(message)
     return {name: find(fields, name.encode()) for name in AUTHOR_NAMES}
 
 
@@ -118,7 +133,7 @@ def subject(message: bytes) -> str:
     """The subject as a person reads it: RFC 2047 decoded, without control and direction marks, at most 250
     characters; '' when there is none. Never fails: an unreadable head has no subject."""
     try:
-        values = find(split(message).fields, b"subject")
+        values = find(read_fields(message), b"subject")
     except HeadError:
         return ""
     return decode_text(values[0]) if values else ""
@@ -151,7 +166,7 @@ def _decode_part(part: bytes | str, charset: str | None) -> str:
 def count_received(message: bytes) -> int:
     """Hops so far: the Received fields, and those of earlier passes that we hid (told in a comment of ours). The
     check step refuses beyond its limit (RFC 5321 6.3). Raises HeadError."""
-    return _count_hops(split(message).fields)
+    return _count_hops(read_fields(message))
 
 
 def _count_hops(fields: Iterable[Field]) -> int:
@@ -198,17 +213,21 @@ def _received(envelope: Envelope, hops: int, our_hostname: str) -> bytes:
         f"\t{_date(envelope.received_at)}\r\n"
     )
     if envelope.customer_id is None:
-        text = f"Received: by {our_hostname} id {to_text(envelope.id)};\r\n\t{_date(envelope.received_at)}\r\n"
+        text = (
+            f"Received: by {our_hostname} id {to_text(envelope.id)};\r\n\t{_date(envelope.received_at)}\r\n"
+        )
     return text.encode("ascii", "replace")
 
 
-def _missing(fields: list[Field], envelope: Envelope, domain: str) -> list[bytes]:
+def _missing(fields: Iterable[Field], envelope: Envelope, domain: str) -> list[bytes]:
     names = {field.name for field in fields}
     added = []
     if b"date" not in names:
         added.append(f"Date: {_date(envelope.received_at)}\r\n".encode())
     if b"message-id" not in names:
-        added.append(f"Message-ID: <{envelope.received_at:%Y%m%d%H%M%S}.{to_text(envelope.id)}@{domain}>\r\n".encode())
+        added.append(
+            f"Message-ID: <{envelope.received_at:%Y%m%d%H%M%S}.{to_text(envelope.id)}@{domain}>\r\n".encode()
+        )
     return added
 
 
