@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from email.utils import getaddresses
 from zlib import crc32
 
 from gateway.spam.html import Page, read_html
-from gateway.spam.language import UNKNOWN, language
+from gateway.spam.language import language
 from gateway.spam.links import collect_urls, link_tokens
 from gateway.spam.parse import Mail, read_mail
 from gateway.spam.phrases import phrases_in
@@ -190,6 +189,3 @@ def _unpack_number(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
         at += 1
     return number | data[at] << shift, at + 1
-
-
-__all__ = ["GTUBE", "UNKNOWN", "Features", "FeaturesError", "extract", "pack", "unpack"]

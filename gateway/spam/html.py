@@ -14,11 +14,11 @@ MAX_HTML_CHARS = 48_000
 MAX_TAGS = 4_000
 MAX_LINKS = 200
 
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:]{0,20}+)([^<>]*+)>")
+_TAG = re.compile(r"<(/?)([a-zA-Z!?][a-zA-Z0-9:]{0,20}+)([^<>]*+)>")
 _TARGET = re.compile(
     r"""(?:href|src|action|background)\s{0,5}=\s{0,5}["']?([^"'\s>]{1,2000}+)""", re.IGNORECASE
 )
-_SKIPPED = re.compile(r"<(!--|style|script|title)\b", re.IGNORECASE)
+_SKIPPED = re.compile(r"<(!--|(?:style|script|title)\b)", re.IGNORECASE)
 _CLOSING = {
     "!--": re.compile("-->"),
     "style": re.compile(r"</style[^>]{0,20}+>?", re.IGNORECASE),
@@ -68,10 +68,10 @@ def read_html(source: str) -> Page:
     attributes: list[str] = []
     anchor: Link | None = None
     anchor_from = 0
-    for slash, name, attribute, text in zip(
+    for slash, spelled, attribute, text in zip(
         pieces[1::4], pieces[2::4], pieces[3::4], pieces[4::4], strict=True
     ):
-        name = name.lower()
+        name = spelled.lower()
         if slash:
             if name == "a" and anchor is not None:
                 anchor.text = unescape("".join(texts[anchor_from:]))[:200].strip()

@@ -4,11 +4,12 @@ The word tables know only languages whose ordinary mail was in the training set.
 looks like spam because German words were seen in spam alone. So words count only where `trained` says so; all other
 mail is judged by structure, links and phrases.
 """
+# ruff: noqa: E501  (a table: one entry a row)
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 UNKNOWN = "xx"
 
@@ -29,25 +30,33 @@ _STOP_WORDS = {
 _LANGUAGES_OF: dict[str, tuple[str, ...]] = {}
 for _language, _words in _STOP_WORDS.items():
     for _word in _words.split():
-        _LANGUAGES_OF[_word] = (*_LANGUAGES_OF.get(_word, ()), _language)
+        if _LANGUAGES_OF.get(_word) != (
+            "en",
+        ):  # a word that English has too says nothing about another language
+            _LANGUAGES_OF[_word] = (*_LANGUAGES_OF.get(_word, ()), _language)
 
 _FOREIGN = re.compile("[\u0370-\u1fff\u3040-\ud7ff]")
-MIN_STOP_WORDS = 3
-SAMPLE_WORDS = 400
+MAX_FOREIGN_LETTERS = 20
+FEW_WORDS = 25
+"""Texts this short may have no stop word at all; without a sign of another language they pass as English."""
 
 
-def language(words: Iterable[str], text: str) -> str:
-    """ISO 639-1 code, or UNKNOWN: another script, too few stop words, or two languages close together."""
-    if len(_FOREIGN.findall(text[:2_000])) > 20:
+def language(words: Sequence[str], text: str) -> str:
+    """ISO 639-1 code, or UNKNOWN: another script, two languages mixed, or none that is known here.
+
+    `en` is what opens the gate, so English must prove itself: one word in twenty or more is an English stop word and
+    those of any other language are at most a third as many.
+    """
+    if len(_FOREIGN.findall(text[:2_000])) > MAX_FOREIGN_LETTERS:
         return UNKNOWN
     hits: dict[str, int] = {}
     for word in words:
         for code in _LANGUAGES_OF.get(word, ()):
             hits[code] = hits.get(code, 0) + 1
-    if not hits:
+    english = hits.pop("en", 0)
+    other, most = max(sorted(hits.items()), key=lambda pair: pair[1], default=("", 0))
+    if most > english:
+        return other if most >= 2 else UNKNOWN
+    if most * 3 > english:
         return UNKNOWN
-    best, *others = sorted(hits, key=lambda code: (-hits[code], code))
-    if hits[best] < MIN_STOP_WORDS:
-        return UNKNOWN
-    runner_up = max((hits[code] for code in others), default=0)
-    return UNKNOWN if best == "en" and runner_up * 3 > hits[best] else best
+    return "en" if english * 20 >= len(words) or (len(words) < FEW_WORDS and not most) else UNKNOWN

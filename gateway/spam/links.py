@@ -73,16 +73,21 @@ def _host_tokens(host: str) -> Iterator[Token]:
         yield "LINK_HOSTING", "forms"
     if host in SHORTENERS:
         yield "LINK_SHORTENER", "short"
-    if "xn--" in host:
-        yield "LINK_DISGUISED", "punycode"
-    if host.count(".") > 3:
-        yield "LINK_DISGUISED", "deep"
-    if host.count("-") > 2:
-        yield "LINK_DISGUISED", "hyphens"
-    if looks_random(host):
-        yield "LINK_DISGUISED", "random"
+    for sign in _disguises(host):
+        yield "LINK_DISGUISED", sign
     if brand_misused(host.replace(".", " ").replace("-", " "), host):
         yield "BRAND_MISMATCH", "host"
+
+
+def _disguises(host: str) -> Iterator[str]:
+    if "xn--" in host:
+        yield "punycode"
+    if host.count(".") > 3:
+        yield "deep"
+    if host.count("-") > 2:
+        yield "hyphens"
+    if looks_random(host):
+        yield "random"
 
 
 def _url_tokens(url: Url, to_local: str) -> Iterator[Token]:

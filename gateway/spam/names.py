@@ -1,4 +1,5 @@
 """What may be known of names and addresses: brands and who may send under them, freemail, role mailboxes."""
+# ruff: noqa: E501  (a table: one entry a row)
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from gateway.spam.charset import charset_name
 from gateway.spam.html import Page
 from gateway.spam.names import BRANDS, FREEMAIL
 from gateway.spam.parse import Mail, Part
-from gateway.spam.urls import organisation
+from gateway.spam.urls import CHEAP_TLDS, organisation
 
 Token = tuple[str, str]
 
@@ -27,10 +27,11 @@ KNOWN_TAGS = frozenset(
     "sup sub !-- !doctype base iframe svg section header footer".split()
 )
 EXTENSIONS = frozenset(
-    "pdf doc docx docm xls xlsx xlsm ppt pptx zip rar 7z gz tar iso img exe scr com bat cmd js vbs jar html htm shtml svg "
-    "txt csv png jpg jpeg gif ics vcf eml p7s asc sig patch diff c h py xml rtf lnk one ace".split()
+    "pdf doc docx docm xls xlsx xlsm ppt pptx zip rar 7z gz tar iso img exe scr com bat cmd js vbs jar html htm shtml "
+    "svg txt csv png jpg jpeg gif ics vcf eml p7s asc sig patch diff c h py xml rtf lnk one ace".split()
 )
 EXECUTABLE = frozenset("exe scr com bat cmd js vbs jar lnk iso img ace docm xlsm one".split())
+_WESTERN = frozenset(("iso-8859-1", "iso-8859-15", "windows-1252", "cp1252"))
 _LETTERS = re.compile(r"[^\W\d_]+")
 _DIGITS = re.compile(r"\d+")
 _SHAPE = (
@@ -44,6 +45,7 @@ _ROLE = frozenset(
     "info noreply no-reply donotreply do-not-reply support admin sales service contact news newsletter billing "
     "marketing mail office webmaster postmaster root notifications notification alerts hello team kundenservice".split()
 )
+_NOT_LATIN = re.compile("[^\u0000-\u024f\u2010-\u2026\u20ac]")
 _EMOJI = re.compile("[\U0001f300-\U0001faff\u2600-\u27bf]")
 _STYLED = re.compile("[\U0001d400-\U0001d7ff\uff01-\uff5e\u24b6-\u24e9]")
 
@@ -86,9 +88,7 @@ def header_tokens(mail: Mail) -> Iterator[Token]:
         if name in mail.headers:
             yield "MAIL_PROGRAM", f"has:{name}:{mail.header(name)[:1] if name == 'x-priority' else ''}"
     message_id = mail.header("message-id")
-    left, _, right = message_id.strip("<> ").rpartition("@")
-    yield "MESSAGE_ID", "shape:" + shape(left)
-    yield "MESSAGE_ID", "none" if not message_id else f"dots:{right.count('.')}"
+    yield "MESSAGE_ID", "present" if message_id else "none"
     for name in ("to", "cc"):
         yield "RECIPIENTS", f"{name}:{bucket(mail.header(name).count('@'))}"
 
@@ -98,9 +98,10 @@ def sender_tokens(mail: Mail) -> Iterator[Token]:
     name, local, domain = address_of(mail.header("from"))
     own = organisation(domain)
     label = own.partition(".")[0]
-    yield "SENDER_ADDRESS", "tld:" + domain.rpartition(".")[2][:10]
-    yield "SENDER_ADDRESS", "local:" + ("role" if local in _ROLE else shape(local)[:12])
-    yield "SENDER_ADDRESS", f"domain:{bucket(len(domain) // 4)}:{shape(label)[:8]}"
+    if domain.rpartition(".")[2] in CHEAP_TLDS:
+        yield "SENDER_ADDRESS", "tld:cheap"
+    yield "SENDER_ADDRESS", "local:" + ("role" if local in _ROLE else shape(local)[:8])
+    yield "SENDER_ADDRESS", f"domain:{shape(label)[:5]}"
     if label in FREEMAIL:
         yield "FREEMAIL", "from"
     yield from _name_tokens(name, local, domain, own)
@@ -125,8 +126,8 @@ def _name_tokens(name: str, local: str, domain: str, own: str) -> Iterator[Token
     yield "SENDER_NAME", f"in-local:{any(len(part) > 2 and part in local for part in parts)}"
     if any(len(part) > 3 and part in own for part in parts):
         yield "SENDER_NAME", "in-domain"
-    if name and not name.isascii():
-        yield "SENDER_NAME", "non-ascii"
+    if _NOT_LATIN.search(name):
+        yield "SENDER_NAME", "non-latin"
     claimed = _ADDRESS.search(lowered)
     if claimed:
         yield (
@@ -166,8 +167,8 @@ def subject_tokens(subject: str, to_local: str) -> Iterator[Token]:
         yield "SUBJECT", "number"
     if "  " in subject.strip() or "\t" in subject:
         yield "SUBJECT", "gap"
-    if not subject.isascii():
-        yield "SUBJECT", "emoji" if _EMOJI.search(subject) else "non-ascii"
+    if _NOT_LATIN.search(subject):
+        yield "SUBJECT", "emoji" if _EMOJI.search(subject) else "non-latin"
     if subject[:1].islower():
         yield "SUBJECT", "starts-lower"
     if re.match(r"[\[(]", subject):
@@ -185,7 +186,8 @@ def layout_tokens(mail: Mail) -> Iterator[Token]:
         if part.text is not None:
             kind = part.content_type
             yield "LAYOUT", f"{kind}:cte:{part.encoding}"
-            yield "CHARSET", "charset:" + (charset_name(part.parameters.get("charset", "")) or "none")
+            charset = charset_name(part.parameters.get("charset", ""))
+            yield "CHARSET", "charset:" + ("western" if charset in _WESTERN else charset or "none")
         if part.content_type.startswith("multipart/"):
             yield "MAIL_PROGRAM", "boundary:" + shape(part.parameters.get("boundary", ""))[:16]
     yield from _attachment_tokens(mail.parts)

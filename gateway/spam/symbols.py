@@ -3,6 +3,7 @@
 Names are the stable vocabulary of reports, rules and stored vectors: append, never reorder or rename (a stored vector
 holds positions in NAMES).
 """
+# ruff: noqa: E501  (a table: one symbol a row)
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ SYMBOLS: dict[str, Description] = {
     "DISGUISED_TEXT": Description("Letters of several alphabets mixed, spaced out or from mathematical fonts", "Buchstaben aus mehreren Alphabeten gemischt, gesperrt oder aus mathematischen Schriften"),
     "MONEY": Description("Amounts of money in the text", "Geldbeträge im Text"),
     "TELEPHONE": Description("Telephone numbers in the text", "Telefonnummern im Text"),
-    "COIN_ADDRESS": Description("Address of a cryptocurrency wallet", "Adresse einer Kryptowährungs-Börse"),
+    "COIN_ADDRESS": Description("Address of a cryptocurrency wallet", "Adresse einer elektronischen Geldbörse für Kryptowährung"),
     "ATTACHMENT": Description("Kind and number of attached files", "Art und Anzahl der Anhänge"),
     "RISKY_ATTACHMENT": Description("An attached file of a kind that can run or show a log-in page", "Ein Anhang, der ausgeführt werden oder eine Anmeldeseite zeigen kann"),
     "LINKS": Description("Number and form of the links", "Anzahl und Form der Links"),

@@ -1,7 +1,7 @@
 """The shipped weights: four tables of signed octets and a small JSON head in one file.
 
-File: magic, length of the head (4 octets, big-endian), head, then `lr` and `nb` (words, 2^18 each), `structure` and `alone`
-(2^13 each: beside words, and where words do not count). The head holds the scale of one step of each table, the
+File: magic, length of the head (4 octets, big-endian), head, then `lr` and `nb` (words, 2^18 each),
+`structure` and `alone` (2^13 each: beside words, and where words do not count). The head holds the scale of one step of each table, the
 constants, what each symbol amounts to in ordinary mail, and the two calibrations (knots of `z` and score), with and
 without words.
 """
@@ -12,6 +12,7 @@ import json
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -95,33 +96,28 @@ def parse(data: bytes) -> Tables:
 def _tables(head: dict[str, Any], weights: memoryview) -> Tables:
     words, small = 1 << WORD_BITS, 1 << STRUCTURE_BITS
     return Tables(
-        weights[:words],
-        weights[words : 2 * words],
-        weights[2 * words : 2 * words + small],
-        weights[2 * words + small :],
-        *(float(head[name]) for name in SCALES),
-        _knots(head["knots"]),
-        _knots(head["alone_knots"]),
-        {str(name): float(part) for name, part in head["usual"].items()},
-        {str(name): float(part) for name, part in head["alone_usual"].items()},
-        frozenset(head["languages"]),
-        str(head["about"]),
+        lr=weights[:words],
+        nb=weights[words : 2 * words],
+        structure=weights[2 * words : 2 * words + small],
+        alone=weights[2 * words + small :],
+        lr_step=float(head["lr_step"]),
+        nb_step=float(head["nb_step"]),
+        structure_step=float(head["structure_step"]),
+        alone_step=float(head["alone_step"]),
+        constant=float(head["constant"]),
+        alone_constant=float(head["alone_constant"]),
+        knots=_knots(head["knots"]),
+        alone_knots=_knots(head["alone_knots"]),
+        usual={str(name): float(part) for name, part in head["usual"].items()},
+        alone_usual={str(name): float(part) for name, part in head["alone_usual"].items()},
+        languages=frozenset(head["languages"]),
+        about=str(head["about"]),
     )
-
-
-SCALES = (
-    "lr_step",
-    "nb_step",
-    "structure_step",
-    "alone_step",
-    "constant",
-    "alone_constant",
-)
 
 
 def _knots(pairs: list[list[float]]) -> Knots:
     knots = tuple((float(z), float(value)) for z, value in pairs)
-    if len(knots) < 2 or any(a >= b for (a, _), (b, _) in zip(knots, knots[1:], strict=False)):
+    if len(knots) < 2 or any(a >= b for (a, _), (b, _) in pairwise(knots)):
         raise ValueError("knots must ascend")
     return knots
 

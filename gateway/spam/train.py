@@ -18,9 +18,10 @@ from scipy.optimize import minimize
 
 from gateway.spam.corpus import Sample
 from gateway.spam.features import Features, extract
+from gateway.spam.ordinary import ordinary_texts
 from gateway.spam.score import STRONGEST_WORDS, contributions
 from gateway.spam.tables import STRUCTURE_BITS, STRUCTURE_MASK, dump, parse
-from gateway.spam.words import WORD_BITS
+from gateway.spam.words import WORD_BITS, word_ids, words_of
 
 Array = Any  # numpy arrays and scipy matrices carry no useful static types here
 
@@ -29,8 +30,20 @@ STRUCTURE_L2 = 8.0
 WORD_SCALE = 6.0
 STRUCTURE_SCALE = 8.0
 HTML_HAM_WEIGHT = 3.0
+ORDINARY_WEIGHT = 6.0
 MIN_DOCUMENTS = 3
 MIN_LANGUAGE_HAM = 200
+TRUST = {
+    "HTML": 0.6,
+    "LAYOUT": 0.6,
+    "CHARSET": 0.6,
+    "MESSAGE_ID": 0.6,
+    "SENDER_ADDRESS": 0.6,
+    "PICTURES": 0.6,
+    "MAIL_PROGRAM": 0.6,
+    "TEXT_SHAPE": 0.6,
+}
+"""Symbols whose features tell sources apart as much as spam: their weights are held down harder (1 = as the rest)."""
 QUANTILES = ((0.5, 5.0), (0.8, 12.0), (0.95, 20.0), (0.99, 40.0), (0.995, 50.0), (0.999, 75.0))
 """Share of unseen ham below, and the score given there."""
 
@@ -46,14 +59,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """All rows as matrices of ones; `folds` names what is left out together."""
+    """All rows as matrices, each row divided by the root of its number of features; `trust` by structure column;
+    `folds` names what is left out together."""
 
     words: Array
     structure: Array
+    trust: Array
     is_spam: Array
     sources: Array
     folds: Array
     with_html: Array
+    words_only: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +86,19 @@ class Models:
 def rows_of(corpus: Iterable[Sample]) -> list[Row]:
     """Features of a corpus."""
     return [Row(sample.source, sample.is_spam, extract(sample.raw)) for sample in corpus]
+
+
+def ordinary_rows() -> list[Row]:
+    """The hand-written ordinary texts as ham with words only."""
+    return [
+        Row("written", False, Features("en", False, (), ids(words_of(subject), "s"), ids(words_of(text))))
+        for subject, text in ordinary_texts()
+    ]
+
+
+def ids(words: list[str], prefix: str = "") -> tuple[int, ...]:
+    """Word ids as `Features` holds them."""
+    return tuple(sorted(word_ids(words, prefix)))
 
 
 def fold_of(source: str) -> str:
@@ -95,32 +124,43 @@ def list_folds(rows: Sequence[Row], count: int = 3) -> dict[str, str]:
 def assemble(rows: Sequence[Row]) -> Data:
     """Matrices of the rows."""
     dealt = list_folds(rows)
+    trust = column_trust(rows)
     return Data(
-        _matrix([[*row.features.subject, *row.features.body] for row in rows], WORD_BITS),
-        _matrix([_structure_ids(row.features) for row in rows], STRUCTURE_BITS),
+        _matrix([[*row.features.subject, *row.features.body] for row in rows], np.ones(1 << WORD_BITS)),
+        _matrix([_structure_ids(row.features) for row in rows], trust),
+        trust,
         np.array([row.is_spam for row in rows]),
         np.array([row.source for row in rows]),
         np.array([dealt.get(row.source, fold_of(row.source)) for row in rows]),
         np.array([any(name == "HTML" for name, _ in row.features.structure) for row in rows]),
+        np.array([not row.features.structure for row in rows]),
     )
+
+
+def column_trust(rows: Sequence[Row]) -> Array:
+    """TRUST of the symbol behind each column of the structure matrix (the largest where two share a column)."""
+    trust = np.zeros(1 << STRUCTURE_BITS)
+    for row in rows:
+        for name, numbers in row.features.structure:
+            for number in numbers:
+                at = number & STRUCTURE_MASK
+                trust[at] = max(trust[at], TRUST.get(name, 1.0))
+    return trust
 
 
 def _structure_ids(features: Features) -> list[int]:
     return [number & STRUCTURE_MASK for _, ids in features.structure for number in ids]
 
 
-def _matrix(lists: list[list[int]], bits: int) -> Array:
-    ends = np.cumsum([0] + [len(ids) for ids in lists])
+def _matrix(lists: list[list[int]], values: Array) -> Array:
+    """Rows of `values` at the listed columns, each row divided by the root of its length."""
+    lengths = np.array([len(ids) for ids in lists])
+    ends = np.concatenate([[0], np.cumsum(lengths)])
     flat = np.fromiter((number for ids in lists for number in ids), dtype=np.int32, count=int(ends[-1]))
-    matrix = sparse.csr_matrix((np.ones(len(flat)), flat, ends), shape=(len(lists), 1 << bits))
+    cells = values[flat] / np.sqrt(np.repeat(lengths, lengths))
+    matrix = sparse.csr_matrix((cells, flat, ends), shape=(len(lists), len(values)))
     matrix.sum_duplicates()
     return matrix
-
-
-def scaled(matrix: Array, scale: float) -> Array:
-    """Each row divided by the root of its number of features."""
-    counts = np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1.0)
-    return sparse.diags(scale / np.sqrt(counts)) @ matrix
 
 
 def sample_weights(data: Data, chosen: Array) -> Array:
@@ -133,6 +173,7 @@ def sample_weights(data: Data, chosen: Array) -> Array:
         weights[rows] = [by_source[name] ** -0.5 for name in data.sources[rows]]
         if not label:
             weights[rows] *= np.where(data.with_html[rows], HTML_HAM_WEIGHT, 1.0)
+            weights[rows] *= np.where(data.words_only[rows], ORDINARY_WEIGHT, 1.0)
         weights[rows] *= len(weights) / 2 / weights[rows].sum()
     return weights
 
@@ -140,12 +181,13 @@ def sample_weights(data: Data, chosen: Array) -> Array:
 def fit(data: Data, chosen: Array) -> Models:
     """The three models from the chosen rows."""
     weights = sample_weights(data, chosen)
-    both = sparse.hstack([scaled(data.words, WORD_SCALE), scaled(data.structure, WORD_SCALE)]).tocsr()
+    both = sparse.hstack([data.words * WORD_SCALE, data.structure * WORD_SCALE]).tocsr()
     lr, lr_bias = logistic(both[chosen], data.is_spam[chosen], weights[chosen], L2)
     rare = np.asarray(both[chosen].getnnz(axis=0)).ravel() < MIN_DOCUMENTS
     lr[rare] = 0.0
-    alone = scaled(data.structure, STRUCTURE_SCALE)
-    structure, bias = logistic(alone[chosen], data.is_spam[chosen], weights[chosen], STRUCTURE_L2)
+    alone = data.structure * STRUCTURE_SCALE
+    real = chosen & ~data.words_only
+    structure, bias = logistic(alone[real], data.is_spam[real], weights[real], STRUCTURE_L2)
     return Models(
         lr, lr_bias, log_odds(data.words[chosen], data.is_spam[chosen], weights[chosen]), structure, bias
     )
@@ -174,7 +216,7 @@ def log_odds(words: Array, is_spam: Array, weights: Array) -> Array:
     """Weighted log-odds of each word, 0 for words in fewer than MIN_DOCUMENTS messages."""
     sides = []
     for side in (is_spam, ~is_spam):
-        counts = np.asarray(words[side].T @ weights[side]).ravel()
+        counts = np.asarray((words[side] > 0).T @ weights[side]).ravel()
         sides.append(np.log((counts + 1.0) / (weights[side].sum() + 2.0)))
     odds = sides[0] - sides[1]
     odds[np.asarray(words.getnnz(axis=0)).ravel() < MIN_DOCUMENTS] = 0.0
@@ -193,9 +235,9 @@ class Outputs:
 def outputs(models: Models, data: Data, rows: Array) -> Outputs:
     """Outputs of the models for the given rows."""
     size = 1 << WORD_BITS
-    words = scaled(data.words[rows], WORD_SCALE) @ models.lr[:size]
-    structure = scaled(data.structure[rows], WORD_SCALE) @ models.lr[size:]
-    alone = scaled(data.structure[rows], STRUCTURE_SCALE) @ models.structure
+    words = data.words[rows] @ models.lr[:size] * WORD_SCALE
+    structure = data.structure[rows] @ models.lr[size:] * WORD_SCALE
+    alone = data.structure[rows] @ models.structure * STRUCTURE_SCALE
     return Outputs(
         words + structure + models.lr_bias,
         mean_strongest(data.words[rows], models.nb),
@@ -216,10 +258,10 @@ def mean_strongest(words: Array, odds: Array) -> Array:
 
 
 def left_out(data: Data, say: Callable[[str], None]) -> Outputs:
-    """Outputs for every row by models that saw nothing of its fold."""
+    """Outputs for every real row by models that saw nothing of its fold (zeros for the hand-written ones)."""
     count = len(data.is_spam)
     whole = Outputs(np.zeros(count), np.zeros(count), np.zeros(count))
-    for fold in sorted(set(data.folds)):
+    for fold in sorted(set(data.folds[~data.words_only])):
         rows = data.folds == fold
         found = outputs(fit(data, ~rows), data, rows)
         whole.lr[rows], whole.nb[rows], whole.structure[rows] = found.lr, found.nb, found.structure
@@ -229,15 +271,17 @@ def left_out(data: Data, say: Callable[[str], None]) -> Outputs:
 
 def train(corpus: Iterable[Sample], say: Callable[[str], None]) -> bytes:
     """The table file's octets for a corpus."""
-    rows = rows_of(corpus)
-    if len({row.is_spam for row in rows}) < 2:
+    real = rows_of(corpus)
+    if len({row.is_spam for row in real}) < 2:
         raise ValueError("ham and spam are both needed")
-    say(f"{len(rows)} messages read")
-    data = assemble(rows)
+    say(f"{len(real)} messages read")
+    data = assemble([*real, *ordinary_rows()])
+    seen = ~data.words_only
     unseen = left_out(data, say)
-    models = fit(data, np.ones(len(rows), dtype=bool))
-    head, *tables = _quantised(models, unseen, data, languages_of(rows))
-    return dump(_centred(head, tables, rows), *tables)
+    unseen = Outputs(unseen.lr[seen], unseen.nb[seen], unseen.structure[seen])
+    models = fit(data, np.ones(len(seen), dtype=bool))
+    head, *tables = _quantised(models, unseen, data, languages_of(real))
+    return dump(_centred(head, tables, real), *tables)
 
 
 def _centred(head: dict[str, Any], tables: Sequence[bytes], rows: Sequence[Row]) -> dict[str, Any]:
@@ -276,10 +320,10 @@ def _quantised(
     z_alone = (unseen.structure - alone_mean) / alone_spread
     z = (unseen.lr - lr_mean) / lr_spread + (unseen.nb - nb_mean) / nb_spread + z_alone
     size = 1 << WORD_BITS
-    alone_weights = models.structure * STRUCTURE_SCALE / alone_spread
+    alone_weights = models.structure * data.trust * STRUCTURE_SCALE / alone_spread
     lr, lr_step = _int8(models.lr[:size] * WORD_SCALE / lr_spread)
     nb, nb_step = _int8(models.nb / nb_spread)
-    structure, structure_step = _int8(models.lr[size:] * WORD_SCALE / lr_spread + alone_weights)
+    structure, structure_step = _int8(models.lr[size:] * data.trust * WORD_SCALE / lr_spread + alone_weights)
     alone, alone_step = _int8(alone_weights)
     alone_constant = (models.structure_bias - alone_mean) / alone_spread
     head = {
@@ -300,16 +344,18 @@ def _quantised(
 
 
 def _int8(weights: Array) -> tuple[bytes, float]:
-    step = float(np.quantile(np.abs(weights[weights != 0]), 0.9995)) / 127 or 1.0
+    step = float(np.quantile(np.abs(weights[weights != 0]), 0.99997)) / 127 or 1.0
     return np.clip(np.rint(weights / step), -127, 127).astype(np.int8).tobytes(), step
 
 
 def knots_of(z: Array, data: Data) -> list[list[float]]:
     """(z, score) pairs: quantiles of the ham of left-out sources, each source weighted by the root of its size."""
-    ham = ~data.is_spam
-    names, counts = np.unique(data.sources[ham], return_counts=True)
+    real = ~data.words_only
+    ham = ~data.is_spam[real]
+    sources = data.sources[real]
+    names, counts = np.unique(sources[ham], return_counts=True)
     by_source = dict(zip(names, counts, strict=True))
-    weights = np.array([by_source[name] ** -0.5 for name in data.sources[ham]])
+    weights = np.array([by_source[name] ** -0.5 for name in sources[ham]])
     order = np.argsort(z[ham], kind="stable")
     below = np.cumsum(weights[order]) / weights.sum()
     values = z[ham][order]
