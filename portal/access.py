@@ -66,6 +66,9 @@ def current_membership(request: HttpRequest) -> Membership | None:
     """The role in force: the opened customer's for support (a viewer's, never saved), else the chosen or first one."""
     if not request.user.is_authenticated:
         return None
+    granted: Membership | None = getattr(request, "api_membership", None)  # by an API token, see portal/api
+    if granted is not None:
+        return granted
     opened = _opened_by_support(request)
     if opened is not None:
         return opened

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from gateway.config import Config, ConfigError
+from portal.api.config import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environ.Env.read_env(os.environ.get("SMG_ENV_FILE", BASE_DIR / ".env"), overwrite=False)
@@ -28,6 +29,8 @@ if not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is not set: put a long random string into the environment or .env")
 SMG_FIELD_KEYS = tuple(env.list("SMG_FIELD_KEYS", default=[]))
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+# Private networks that webhooks may reach: laboratories and tests only.
+SMG_WEBHOOK_NETWORKS = tuple(env.list("SMG_WEBHOOK_NETWORKS", default=[]))
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
@@ -90,7 +93,9 @@ TEMPLATES = [
 ]
 
 SMG.var_dir.mkdir(parents=True, exist_ok=True)
-DATABASES: dict[str, Any] = {"default": env.db("DATABASE_URL", default=f"sqlite:///{SMG.var_dir / 'smg.sqlite3'}")}
+DATABASES: dict[str, Any] = {
+    "default": env.db("DATABASE_URL", default=f"sqlite:///{SMG.var_dir / 'smg.sqlite3'}")
+}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # IMMEDIATE: a transaction that reads first cannot upgrade its lock; WAL: readers never wait for the writer;
     # FULL: a commit is on the disk when it returns, which is what our 250 promises.
@@ -168,12 +173,6 @@ CONTENT_SECURITY_POLICY = {
         "form-action": [SELF],
         "frame-ancestors": [NONE],
     }
-}
-
-REST_FRAMEWORK: dict[str, Any] = {
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
 }
 
 # One task per message would never keep up; the cluster runs the schedule (05:00 check, clean-up, digests) and

@@ -118,7 +118,7 @@ class ContentLook(models.Model):
     customer = models.ForeignKey(
         Customer, models.CASCADE, related_name="content_looks", verbose_name=_("customer")
     )
-    grant = models.ForeignKey(ContentGrant, models.PROTECT, related_name="looks", verbose_name=_("grant"))
+    grant = models.ForeignKey(ContentGrant, models.RESTRICT, related_name="looks", verbose_name=_("grant"))
     at = models.DateTimeField(_("time"))
     who = models.CharField(_("who"), max_length=254)
     message_id = models.BigIntegerField(_("message"))

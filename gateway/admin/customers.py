@@ -8,12 +8,10 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from gateway import domain_check
 from gateway.admin.base import NoFields, ReasonForm, VerbAdmin, actor, at_once, confirmed
-from gateway.control import credentials, customers, domains, tls_rules
+from gateway.control import credentials, customers, domain_checks, domains, tls_rules
 from gateway.models import Credential, Customer, Domain, SourceNetwork, TlsRule
 
 
@@ -57,7 +55,7 @@ class CustomerAdmin(VerbAdmin):
 
 def check_domain(domain: Domain, *, actor: str) -> None:
     """Ask the DNS now and keep what it says."""
-    domain_check.check(domain, now=timezone.now(), actor=actor)
+    domain_checks.check(domain, actor=actor)
 
 
 def vouch(domain: Domain, *, actor: str) -> bool:

@@ -1,0 +1,22 @@
+"""How much one token or person may ask. Counted per web process: a bound on load, not an accounting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rest_framework.request import Request
+from rest_framework.throttling import SimpleRateThrottle
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # it loads this class
+
+
+class Throttle(SimpleRateThrottle):
+    scope = "api"
+
+    def get_cache_key(self, request: Request, view: APIView) -> str:
+        if request.auth is not None:  # a token; a session has none
+            return f"api-token-{request.auth.pk}"
+        if request.user.is_authenticated:
+            return f"api-user-{request.user.pk}"
+        return f"api-ip-{self.get_ident(request)}"
