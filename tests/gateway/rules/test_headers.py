@@ -100,7 +100,7 @@ def test_a_big_body_without_empty_line_is_no_head():
 
 
 def test_hostile_heads_cost_linear_time():
-    started = time.perf_counter()
+    started = time.process_time()
     for line in (b"a" * 400_000, b"a:" + b" \r\n" * 100_000, b" \t" * 200_000, b"=?a?q?" * 60_000):
         message = b"Subject: " + line + b"\r\n\r\n"
         for call in (headers.subject, prepare, headers.author_headers, headers.count_received):
@@ -108,7 +108,7 @@ def test_hostile_heads_cost_linear_time():
                 call(message)
             except headers.HeadError:
                 continue
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 # ---------------------------------------------------------------- reading
