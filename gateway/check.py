@@ -9,18 +9,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Protocol
 
 from gateway.dns import DnsFailure, Resolver, sender_domain_resolves
 from gateway.limits import RateLimiter
 from gateway.rules import headers, ownership
-from gateway.rules.policy import CredentialPolicy, CustomerPolicy, Snapshot
+from gateway.rules.policy import CustomerPolicy
 from gateway.rules.reasons import refuse
 from gateway.rules.spam import Score
 from gateway.rules.types import Address, Category, Envelope, Refused, TraceEntry, Verdict
-from gateway.scanners.clamd import ScannerDown
+from gateway.scanners.clamd import Scan, ScannerDown
+from gateway.work import Context
 
 log = logging.getLogger(__name__)
 
@@ -35,28 +34,10 @@ class Refusal(Exception):
         self.refused = refused
 
 
-class Scan(Protocol):
-    """Asks every virus scanner; the virus's name or None. Raises ScannerDown."""
-
-    async def __call__(self, content: bytes) -> str | None: ...
-
-
 class Judge(Protocol):
     """Scores one message; never raises, degrades instead."""
 
     async def __call__(self, envelope: Envelope, customer: CustomerPolicy) -> Score: ...
-
-
-@dataclass(slots=True)
-class Context:
-    """Whose message is checked, by which policy, and what was found so far."""
-
-    snapshot: Snapshot
-    customer: CustomerPolicy
-    login: CredentialPolicy | None
-    now: datetime
-    trace: list[TraceEntry] = field(default_factory=list)
-    dry_run: bool = False  # explain: no counter is spent
 
 
 Check = Callable[[], Awaitable[dict[str, Any]]]
@@ -65,7 +46,9 @@ Check = Callable[[], Awaitable[dict[str, Any]]]
 class Checker:
     """All checks with what they need. `scan` is None when no scanner is configured."""
 
-    def __init__(self, resolver: Resolver, limiter: RateLimiter | None, scan: Scan | None, judge: Judge) -> None:
+    def __init__(
+        self, resolver: Resolver, limiter: RateLimiter | None, scan: Scan | None, judge: Judge
+    ) -> None:
         self._resolver = resolver
         self._limiter = limiter
         self._scan = scan
@@ -100,7 +83,6 @@ class Checker:
         outcome, detail = "pass", {}
         try:
             detail = await check()
-            return detail
         except Refusal as refusal:
             outcome, detail = _refusal_trace(refusal.refused)
             raise
@@ -110,6 +92,7 @@ class Checker:
             raise Refusal(refuse("internal")) from error
         finally:
             context.trace.append(TraceEntry(step, outcome, detail, (time.perf_counter() - started) * 1000))
+        return detail
 
     async def _sender_domain(self, sender: Address) -> dict[str, Any]:
         try:

@@ -158,7 +158,9 @@ class _Reader:
     def seconds(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
         words = self.words(name)
         if not all(word.isdigit() and int(word) > 0 for word in words):
-            raise ConfigError(f"{name}={','.join(words)!r}: expected seconds separated by commas, like 60,300,900")
+            raise ConfigError(
+                f"{name}={','.join(words)!r}: expected seconds separated by commas, like 60,300,900"
+            )
         return tuple(int(word) for word in words) or default
 
     def networks(self, name: str) -> tuple[IPNetwork, ...]:
@@ -178,7 +180,7 @@ class _Reader:
 
 def parse_endpoint(text: str, default_port: int, name: str = "endpoint") -> Endpoint:
     """'unix:/path', 'tcp:host:port', 'host:port', '[::1]:port' or 'host' -> Endpoint; raises ConfigError."""
-    if text.startswith("unix:") or text.startswith("/"):
+    if text.startswith(("unix:", "/")):
         return Endpoint(path=text.removeprefix("unix:"))
     host, port = _split_host_port(text.removeprefix("tcp:"), default_port)
     if not host or not port.isdigit() or not 0 <= int(port) < 65536:

@@ -112,7 +112,7 @@ class Database:
         self.works += len(batch)
         try:
             results = self._commit(batch)
-        except Exception as error:  # a boundary: whatever went wrong belongs to the waiters
+        except Exception as error:  # noqa: BLE001 - a boundary: whatever went wrong belongs to the waiters
             self._run_singly(batch, error)
             return
         for work, result in zip(batch, results, strict=True):
@@ -122,13 +122,15 @@ class Database:
         """One bad piece of work must not fail the others that shared its transaction."""
         self._drop_broken_connection(error)
         if len(batch) == 1:
-            log.error("database work failed", extra={"handler": batch[0].handler.__name__, "error": repr(error)})
+            log.error(
+                "database work failed", extra={"handler": batch[0].handler.__name__, "error": repr(error)}
+            )
             batch[0].settle(error=error)
             return
         for work in batch:
             try:
                 result = self._commit([work])[0]
-            except Exception as single_error:
+            except Exception as single_error:  # noqa: BLE001 - likewise
                 self._run_singly([work], single_error)
             else:
                 work.settle(result)
@@ -150,6 +152,11 @@ class Database:
         with self._lock_file.open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield  # closing the file gives the lock back
+
+
+def writer_lock(directory: Path) -> Path | None:
+    """The lock file of the SQLite file's writers; other databases need none."""
+    return directory / "writer.lock" if connection.vendor == "sqlite" else None
 
 
 def _run_grouped(batch: list[_Work]) -> list[Any]:

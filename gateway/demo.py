@@ -25,7 +25,11 @@ SINK_PORT = 2626
 KEEP = 500
 
 ZONE = {
-    "acme.example": {"MX": ["10 mx.acme.example."], "A": ["192.0.2.10"], "TXT": ['"v=spf1 a:spf.smg.example -all"']},
+    "acme.example": {
+        "MX": ["10 mx.acme.example."],
+        "A": ["192.0.2.10"],
+        "TXT": ['"v=spf1 a:spf.smg.example -all"'],
+    },
     "mx.acme.example": {"A": ["192.0.2.11"]},
     "globex.example": {"MX": ["10 mx.globex.example."], "A": ["192.0.2.20"]},
     "mx.globex.example": {"A": ["192.0.2.21"]},

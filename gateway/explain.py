@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
-from gateway.check import Checker, Context
+from gateway.check import Checker
 from gateway.config import Config
 from gateway.demo import demo_zone
 from gateway.dns import Resolver
@@ -25,7 +25,7 @@ from gateway.rules.types import Address, Envelope, EnvelopeRecipient, Refused, S
 from gateway.scanners import clamd
 from gateway.snapshot import load_snapshot
 from gateway.store import load_learned
-from gateway.work import Mail, OpenRecipient, Parcel, split_by_domain
+from gateway.work import Context, Mail, OpenRecipient, Parcel, split_by_domain
 
 
 class ExplainError(ValueError):
@@ -59,15 +59,16 @@ def _envelope(raw: bytes, sender: str, recipients: list[str], login: CredentialP
     if not parsed:
         raise ExplainError("name at least one recipient")
     now = datetime.now(UTC)
-    return Envelope(0, login.customer_id, login.id, author, parsed, body, now, smtputf8=not str(author or "").isascii())
+    return Envelope(
+        0, login.customer_id, login.id, author, parsed, body, now, smtputf8=not str(author or "").isascii()
+    )
 
 
 async def _explain(
     config: Config, snapshot: Snapshot, login: CredentialPolicy, envelope: Envelope, judge: SpamJudge
 ) -> dict[str, Any]:
     resolver = Resolver(config.nameservers, static=demo_zone() if config.demo else None)
-    scan = (lambda content: clamd.scan(config.clamd, content)) if config.clamd else None
-    checker = Checker(resolver, None, scan, judge)
+    checker = Checker(resolver, None, clamd.scanner(config.clamd), judge)
     customer = snapshot.customers[login.customer_id]
     context = Context(snapshot, customer, login, envelope.received_at, dry_run=True)
     refused = await checker.check_sender(context, envelope.sender)
@@ -131,7 +132,10 @@ def _mail(envelope: Envelope, verdict: Verdict) -> Mail:
 
 
 def _recipients(envelope: Envelope) -> list[OpenRecipient]:
-    return [OpenRecipient(place, item.address, 0, envelope.received_at) for place, item in enumerate(envelope.recipients)]
+    return [
+        OpenRecipient(place, item.address, 0, envelope.received_at)
+        for place, item in enumerate(envelope.recipients)
+    ]
 
 
 async def _route(snapshot: Snapshot, router: Router, parcel: Parcel) -> dict[str, Any]:

@@ -13,18 +13,24 @@ from typing import Any
 
 from gateway import pipeline, store
 from gateway.accept import Login, Session
-from gateway.check import Context
 from gateway.crypto import hash_secret
 from gateway.db import Database
 from gateway.rules.policy import CredentialPolicy, CustomerPolicy, Snapshot
 from gateway.rules.reasons import refuse
 from gateway.rules.types import Address, Envelope, EnvelopeRecipient, Refused, Reply, TraceEntry
 from gateway.snapshot import SnapshotSource
+from gateway.work import Context
 
 log = logging.getLogger(__name__)
 
 # At which stage of the set-up page a refusal is shown: the one that was not reached.
-SETUP_STAGES = {"connect": "connected", "auth": "login", "mail": "sender", "rcpt": "accepted", "data": "accepted"}
+SETUP_STAGES = {
+    "connect": "connected",
+    "auth": "login",
+    "mail": "sender",
+    "rcpt": "accepted",
+    "data": "accepted",
+}
 
 LOGIN_FAILED = Refused(Reply(535, "5.7.8", "Authentication credentials invalid"), "login")
 NOT_FROM_HERE = Refused(Reply(535, "5.7.8", "This login may not be used from your address"), "login_network")
@@ -70,7 +76,9 @@ class RelayGatekeeper:
         refused = self._unusable(session, credential)
         if refused:
             return refused
-        self._later(self._database.write(store.note_logins, (credential.id, session.client_ip, self._utc_now())))
+        self._later(
+            self._database.write(store.note_logins, (credential.id, session.client_ip, self._utc_now()))
+        )
         return Login(credential.customer_id, credential.id, credential.username)
 
     def _secret_fits(self, credential: CredentialPolicy | None, secret: str) -> bool:
@@ -123,7 +131,9 @@ class RelayGatekeeper:
         customer_id = self._customer(session).id
         self._later(self._way.limiter.give_back(customer_id, opened.token_limit, self._utc_now()))
 
-    def record_refusal(self, session: Session, stage: str, refused: Refused, sender: str, recipient: str) -> None:
+    def record_refusal(
+        self, session: Session, stage: str, refused: Refused, sender: str, recipient: str
+    ) -> None:
         row = refusal_row(self._utc_now(), stage, refused, _who(session), sender, recipient)
         self._later(self._database.write(store.record_refusals, row))
         if refused.reason != "rate_limit":

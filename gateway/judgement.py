@@ -39,7 +39,8 @@ class SpamJudge:
     def load(self, learned: store.Learned) -> None:
         self._local = counts_of(learned.words) if learned.words else None
         self._exceptions = {
-            (customer_id, domain): (tuple(symbols), until) for customer_id, domain, symbols, until in learned.exceptions
+            (customer_id, domain): (tuple(symbols), until)
+            for customer_id, domain, symbols, until in learned.exceptions
         }
 
     async def __call__(self, envelope: Envelope, customer: CustomerPolicy) -> Score:

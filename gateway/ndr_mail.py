@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.check import Context
 from gateway.codes import code_dictionary
 from gateway.config import Config
 from gateway.ndr import build_report
@@ -18,7 +17,7 @@ from gateway.rules.notify import Report
 from gateway.rules.policy import GatewayPolicy, Snapshot
 from gateway.rules.types import Address, Category, Envelope, Outcome, Pool, Verdict
 from gateway.store import NewMessage
-from gateway.work import Mail, OpenRecipient, Parcel
+from gateway.work import Context, Mail, OpenRecipient, Parcel
 
 About = list[tuple[OpenRecipient, Outcome]]
 
@@ -139,7 +138,14 @@ class NdrMail:
         return self._ids.next(int(now.timestamp() * 1000))
 
     def _message(
-        self, message_id: int, customer_id: int | None, to: Address, content: bytes, now: datetime, *, related: int | None
+        self,
+        message_id: int,
+        customer_id: int | None,
+        to: Address,
+        content: bytes,
+        now: datetime,
+        *,
+        related: int | None,
     ) -> NewMessage:
         """An NDR leaves like clean mail, from the null sender, and is due at once for any process."""
         message = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.check import Checker, Context
+from gateway.check import Checker
 from gateway.deliver import Deliverer
 from gateway.limits import RateLimiter
 from gateway.queue import MailQueue
@@ -20,7 +20,7 @@ from gateway.rules.ids import to_text
 from gateway.rules.policy import GatewayPolicy, Snapshot
 from gateway.rules.types import Envelope, Outcome, Reply, StepFailed
 from gateway.sign import Signer
-from gateway.work import Parcel
+from gateway.work import Context, Parcel
 
 
 class Outbox(Protocol):

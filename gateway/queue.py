@@ -42,7 +42,9 @@ class MailQueue:
         recipients = self._open_recipients(envelope)
         new = NewMessage(
             message=_message_row(envelope, verdict, customer),
-            recipients=[self._recipient_row(envelope, mail, recipient, lease=lease) for recipient in recipients],
+            recipients=[
+                self._recipient_row(envelope, mail, recipient, lease=lease) for recipient in recipients
+            ],
             content=envelope.body,
             features=verdict.features,
             score=verdict.score,
@@ -71,8 +73,9 @@ class MailQueue:
 
     def forget(self, spooled: list[str]) -> None:
         """Remove spool files whose rows are gone."""
-        for name in spooled if self._spool else ():
-            self._spool.delete(name)  # type: ignore[union-attr]
+        if self._spool is not None:
+            for name in spooled:
+                self._spool.delete(name)
 
     def _open_recipients(self, envelope: Envelope) -> list[OpenRecipient]:
         expires_at = envelope.received_at + self._lifetime
@@ -82,7 +85,9 @@ class MailQueue:
             for item in envelope.recipients
         ]
 
-    def _recipient_row(self, envelope: Envelope, mail: Mail, recipient: OpenRecipient, *, lease: bool) -> dict[str, Any]:
+    def _recipient_row(
+        self, envelope: Envelope, mail: Mail, recipient: OpenRecipient, *, lease: bool
+    ) -> dict[str, Any]:
         return {
             "id": recipient.id,
             "message_id": envelope.id,

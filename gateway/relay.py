@@ -17,13 +17,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import IntegrityError
-
 from gateway import maintenance, pipeline, store
 from gateway.check import Checker
 from gateway.config import Config
 from gateway.crypto import credential_key_from_settings
-from gateway.db import Database
+from gateway.db import Database, writer_lock
 from gateway.deliver import Deliverer
 from gateway.demo import demo_zone
 from gateway.dns import Resolver
@@ -54,7 +52,8 @@ PROBE_S = 10.0
 MAINTENANCE_S = 20.0
 DRAIN_S = 4.0
 FINISH_S = 4.0
-MAX_SLOT = 960
+MAX_SLOT = 960  # see control/mail.py, which takes what is above
+SLOT_TRIES = 20
 
 
 def utc_now() -> datetime:
@@ -99,8 +98,7 @@ class Relay:
 
     async def start(self) -> None:
         """Take a place among the relay processes, read the policy, listen. Raises ConfigError or DatabaseError."""
-        lock_file = self.config.var_dir / "writer.lock" if _on_sqlite() else None
-        database = Database(lock_file)
+        database = Database(writer_lock(self.config.var_dir))
         database.start()
         source = SnapshotSource(database)
         await database.write(store.bury, (await self._dead_here(database), utc_now()))
@@ -135,7 +133,7 @@ class Relay:
             monotonic=time.monotonic,
         )
         way = pipeline.Way(
-            checker=Checker(resolver, limiter, self._scanner(), judge),
+            checker=Checker(resolver, limiter, clamd.scanner(config.clamd), judge),
             queue=queue,
             outbox=scheduler,
             router=Router(resolver, config),
@@ -147,11 +145,6 @@ class Relay:
         gatekeeper = RelayGatekeeper(way, database, source, credential_key_from_settings(), utc_now)
         return Parts(database, source, resolver, queue, scheduler, deliverer, judge, gatekeeper, reporter)
 
-    def _scanner(self) -> Callable[[bytes], Awaitable[str | None]] | None:
-        if not self.config.clamd:
-            return None
-        return lambda content: clamd.scan(self.config.clamd, content)
-
     async def _dead_here(self, database: Database) -> list[str]:
         """Processes of this node that were killed: their mail is taken over at once, not when its leases end."""
         workers = await database.read(store.workers_of, self._node)
@@ -159,13 +152,12 @@ class Relay:
 
     async def _take_slot(self, database: Database) -> int:
         """A number that no other running process has; it goes into the ids this one makes."""
-        for slot in range(MAX_SLOT):
-            try:
-                await database.write(store.beat, (self._heartbeat(slot), False))
-            except IntegrityError:
-                continue
-            return slot
-        raise RuntimeError(f"more than {MAX_SLOT} relay processes")
+        for _ in range(SLOT_TRIES):
+            taken = await database.read(store.slots)
+            slot = next(slot for slot in range(MAX_SLOT) if slot not in taken)
+            if await database.write(store.take_slot, self._heartbeat(slot)):
+                return slot
+        raise RuntimeError("no free number for this relay process")
 
     def _ours(self) -> set[int]:
         """The gateways this node may send by: found anew when the policy has changed."""
@@ -177,7 +169,9 @@ class Relay:
             found = {
                 gateway.id
                 for gateway in snapshot.gateways.values()
-                if sendable_here(gateway, names, [ip for ip in (gateway.source_ip, gateway.source_ip6) if _is_ours(ip)])
+                if sendable_here(
+                    gateway, names, [ip for ip in (gateway.source_ip, gateway.source_ip6) if _is_ours(ip)]
+                )
             }
             self._sendable = (snapshot, found)
         return self._sendable[1]
@@ -237,7 +231,9 @@ class Relay:
 
     async def _keep_house(self) -> None:
         if self.parts is not None:
-            await maintenance.keep_house(self.parts.database, self.parts.reporter, self.parts.source.current, utc_now())
+            await maintenance.keep_house(
+                self.parts.database, self.parts.reporter, self.parts.source.current, utc_now()
+            )
 
     def _heartbeat(self, slot: int) -> dict[str, Any]:
         return {
@@ -292,12 +288,6 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             log.exception("periodic work failed", extra={"work": getattr(work, "__name__", str(work))})
         await asyncio.sleep(seconds)
-
-
-def _on_sqlite() -> bool:
-    from django.db import connection
-
-    return connection.vendor == "sqlite"
 
 
 def _is_alive(pid: int) -> bool:

@@ -99,7 +99,7 @@ def run_process(config: Config, index: int) -> int:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve_until_stopped(config, index))
     except ConfigError as error:
-        log.error("relay cannot start: %s", error)
+        log.error("relay cannot start: %s", error)  # noqa: TRY400 - the sentence is all the operator needs
         return EXIT_CONFIG
     except Exception:
         log.exception("relay process failed")

@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from gateway import store
-from gateway.check import Context
 from gateway.config import Config
 from gateway.db import Database
 from gateway.rules.notify import Report, wants_report
@@ -24,7 +23,7 @@ from gateway.rules.replies import classify_reply
 from gateway.rules.retry import next_attempt, warning_due
 from gateway.rules.types import Envelope, Outcome, Reply, Stage, State, StepFailed, Verdict
 from gateway.store import NewMessage, Settlement
-from gateway.work import OpenRecipient, Parcel
+from gateway.work import Context, OpenRecipient, Parcel
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +67,9 @@ class Reporter:
 
     # ---- what was not accepted
 
-    async def refused(self, context: Context, envelope: Envelope, verdict: Verdict, who: dict[str, Any]) -> Reply:
+    async def refused(
+        self, context: Context, envelope: Envelope, verdict: Verdict, who: dict[str, Any]
+    ) -> Reply:
         """Record the refusal of a whole message; the sender of an infected one is told by mail. Returns the reply."""
         refused = verdict.refused
         if refused is None:
@@ -88,7 +89,9 @@ class Reporter:
         }
         await self._database.write(store.record_refusals, row)
         if refused.reason == "virus" and envelope.sender and context.customer.ndr_on_refusal:
-            await self._database.write(store.insert_messages, self._writer.refused(context, envelope, verdict))
+            await self._database.write(
+                store.insert_messages, self._writer.refused(context, envelope, verdict)
+            )
         return refused.reply
 
     # ---- what was tried
@@ -111,7 +114,9 @@ class Reporter:
         """The outcomes when a step before the delivery could not go on."""
         now = self._utc_now()
         return [
-            Outcome(recipient.id, failed.state, failed.reply, failed.stage, now, gateway.id, reason=failed.reason)
+            Outcome(
+                recipient.id, failed.state, failed.reply, failed.stage, now, gateway.id, reason=failed.reason
+            )
             for recipient in parcel.recipients
         ]
 
@@ -125,7 +130,9 @@ class Reporter:
         ]
         return await self.report(snapshot, parcel, outcomes)
 
-    def _plan(self, settlement: Settlement, recipient: OpenRecipient, outcome: Outcome, now: datetime) -> None:
+    def _plan(
+        self, settlement: Settlement, recipient: OpenRecipient, outcome: Outcome, now: datetime
+    ) -> None:
         """Deferred and held mail gets its next time, or has expired."""
         if outcome.state not in (State.QUEUED, State.HELD):
             settlement.outcomes.append(outcome)
@@ -166,7 +173,11 @@ class Reporter:
             return
         pairs = [(recipients[outcome.recipient_id], outcome) for outcome in settlement.outcomes]
         for report in Report:
-            about = [(recipient, outcome) for recipient, outcome in pairs if report.fits(outcome.state, outcome.reason)]
+            about = [
+                (recipient, outcome)
+                for recipient, outcome in pairs
+                if report.fits(outcome.state, outcome.reason)
+            ]
             if about:
                 await self._add_report(snapshot, parcel, settlement, report, about, now)
 
@@ -180,7 +191,9 @@ class Reporter:
         now: datetime,
     ) -> None:
         customer = snapshot.customers.get(parcel.mail.customer_id or 0)
-        if report is Report.DELAYED and not await self._warn_now(parcel, customer.delay_warning_h if customer else 0, now):
+        if report is Report.DELAYED and not await self._warn_now(
+            parcel, customer.delay_warning_h if customer else 0, now
+        ):
             return
         told = [pair for pair in about if wants_report(report, parcel.mail.sender, pair[0].notify)]
         mail_id = None

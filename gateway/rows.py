@@ -18,7 +18,7 @@ from django.db import connection, models
 def _columns(model: type[models.Model]) -> tuple[tuple[str, str, Any], ...]:
     """(attribute, column, default) of every concrete field but an automatic key."""
     fields = [field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)]
-    return tuple((field.attname, field.column, field) for field in fields)
+    return tuple((field.attname, str(field.column), field) for field in fields)
 
 
 @lru_cache(maxsize=64)

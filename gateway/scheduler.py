@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from gateway import store
 from gateway.db import Database
@@ -81,7 +82,9 @@ class Lane:
 
     def may_start(self, now: float, shaping: ShapingPolicy, share: int) -> bool:
         """`share`: how many processes divide the destination's connections among them."""
-        if now < self.closed_until or self.running >= min(self.limit, max(1, shaping.max_connections // share)):
+        if now < self.closed_until or self.running >= min(
+            self.limit, max(1, shaping.max_connections // share)
+        ):
             return False
         if not shaping.messages_per_minute:
             return True
@@ -173,7 +176,9 @@ class Scheduler:
         return self._lanes.setdefault((gateway.id, parcel.domain), Lane(gateway.id, parcel.domain))
 
     def _reaching(self, candidates: list[GatewayPolicy], domain: str) -> list[GatewayPolicy]:
-        return [gateway for gateway in candidates if not self._is_closed(self._lanes.get((gateway.id, domain)))]
+        return [
+            gateway for gateway in candidates if not self._is_closed(self._lanes.get((gateway.id, domain)))
+        ]
 
     def _is_closed(self, lane: Lane | None) -> bool:
         return lane is not None and lane.closed_until > self._monotonic()
@@ -187,7 +192,9 @@ class Scheduler:
 
     def _pump(self, lane: Lane) -> None:
         shaping = self._shaping(lane.domain)
-        while not self._stopping and lane.queues and lane.may_start(self._monotonic(), shaping, self._processes):
+        while (
+            not self._stopping and lane.queues and lane.may_start(self._monotonic(), shaping, self._processes)
+        ):
             parcel = lane.take(self._is_busy) if self._running_total < MAX_RUNNING else None
             if parcel is None:
                 self._starved[id(lane)] = lane
@@ -234,7 +241,7 @@ class Scheduler:
         try:
             return await self._send(snapshot, parcel, gateway)
         except Exception:
-            log.exception("attempt failed", extra={"message": parcel.mail.id, "domain": parcel.domain})
+            log.exception("attempt failed", extra={"message_id": parcel.mail.id, "domain": parcel.domain})
             self._give_back(parcel.recipient_ids, NO_GATEWAY_S)
             return []
 
@@ -266,7 +273,9 @@ class Scheduler:
         """This node's gateways of the same pool as the given one."""
         gateways = self._snapshot().gateways
         pool = gateways[gateway_id].pool if gateway_id in gateways else None
-        return [gateway for gateway in gateways.values() if gateway.pool == pool and gateway.id in self._ours()]
+        return [
+            gateway for gateway in gateways.values() if gateway.pool == pool and gateway.id in self._ours()
+        ]
 
     async def _postpone_rest(self, domain: str, now: datetime, until: datetime) -> None:
         """Chunk by chunk, so that commits of new mail slip in between."""
@@ -319,7 +328,7 @@ class Scheduler:
             self._offer_claimed(rows)
         return len(ids)
 
-    def _offer_claimed(self, rows: list[store.Recipient]) -> None:
+    def _offer_claimed(self, rows: list[Any]) -> None:
         mails: dict[int, Mail] = {}
         recipients: dict[int, list[OpenRecipient]] = {}
         for row in rows:
@@ -378,4 +387,3 @@ class Scheduler:
             "lanes": len(self._lanes),
             "closed_lanes": sum(lane.closed_until > self._monotonic() for lane in self._lanes.values()),
         }
-

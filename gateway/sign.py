@@ -75,8 +75,12 @@ class Signer:
             try:
                 mail.outgoing = await self._make(mail, body, key)
             except (SignError, headers.HeadError) as error:
-                log.error("message could not be signed", extra={"message": mail.id, "error": str(error)})
-                raise StepFailed(Reply(451, "4.7.5", "Message could not be signed"), "dkim", Stage.POLICY) from error
+                log.exception(
+                    "message could not be signed", extra={"message_id": mail.id, "error": str(error)}
+                )
+                raise StepFailed(
+                    Reply(451, "4.7.5", "Message could not be signed"), "dkim", Stage.POLICY
+                ) from error
             mail.signed_by = f"{key.selector}._domainkey.{key.domain}" if key else ""
         return _job(parcel, mail.outgoing)
 

@@ -63,7 +63,7 @@ class SnapshotSource:
             self.current = await self._database.read(load_snapshot)
         except (DatabaseError, CryptoError) as error:
             self.stale_reason = f"policy could not be read: {type(error).__name__}"
-            log.error("policy reload failed, the old one stays", extra={"error": repr(error)})
+            log.exception("policy reload failed, the old one stays")
             return False
         return self._fresh(now, changed=True)
 
@@ -83,8 +83,12 @@ def load_snapshot() -> Snapshot:
     return Snapshot(
         version=current_version(),
         customers=MappingProxyType({customer.id: _customer(customer) for customer in Customer.objects.all()}),
-        credentials=MappingProxyType({row.username.casefold(): _credential(row) for row in Credential.objects.all()}),
-        domains=MappingProxyType(dict(Domain.objects.filter(verified_at__isnull=False).values_list("name", "customer_id"))),
+        credentials=MappingProxyType(
+            {row.username.casefold(): _credential(row) for row in Credential.objects.all()}
+        ),
+        domains=MappingProxyType(
+            dict(Domain.objects.filter(verified_at__isnull=False).values_list("name", "customer_id"))
+        ),
         networks=tuple(
             (ipaddress.ip_network(row.network, strict=False), row.customer_id)
             for row in SourceNetwork.objects.filter(may_relay=True)
@@ -95,7 +99,8 @@ def load_snapshot() -> Snapshot:
         bars=MappingProxyType({(bar.gateway_id, bar.destination): bar.until for bar in Bar.objects.all()}),
         shaping=MappingProxyType({row.destination: _shaping(row) for row in Shaping.objects.all()}),
         suppressed=frozenset(
-            (row["customer_id"], row["address"].lower()) for row in Suppression.objects.values("customer_id", "address")
+            (row["customer_id"], row["address"].lower())
+            for row in Suppression.objects.values("customer_id", "address")
         ),
     )
 
@@ -156,11 +161,16 @@ def _tls_rules() -> MappingProxyType[int, tuple[TlsRulePolicy, ...]]:
 
 
 def _dkim_keys() -> MappingProxyType[str, DkimKeyPolicy]:
-    active = DkimKey.objects.filter(state=DkimKey.State.ACTIVE, domain__verified_at__isnull=False).select_related("domain")
+    active = DkimKey.objects.filter(
+        state=DkimKey.State.ACTIVE, domain__verified_at__isnull=False
+    ).select_related("domain")
     return MappingProxyType(
         {
             key.domain.name: DkimKeyPolicy(
-                id=key.id, domain=key.domain.name, selector=key.selector, private_key_pem=decrypt(key.private_key).encode()
+                id=key.id,
+                domain=key.domain.name,
+                selector=key.selector,
+                private_key_pem=decrypt(key.private_key).encode(),
             )
             for key in active
         }

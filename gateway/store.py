@@ -38,7 +38,6 @@ COUNTERS = (
     "accepted",
     "refused",
     "infected",
-    "clean",
     "suspect",
     "spam",
     "recipients",
@@ -73,7 +72,9 @@ class Settlement:
     customer_id: int | None
     sender_domain: str
     outcomes: list[Outcome]
-    next_attempts: dict[int, datetime] = field(default_factory=dict)  # recipient id -> time, of the deferred ones
+    next_attempts: dict[int, datetime] = field(
+        default_factory=dict
+    )  # recipient id -> time, of the deferred ones
     reports: list[NewMessage] = field(default_factory=list)  # NDRs to queue
     report_rows: list[dict[str, Any]] = field(default_factory=list)  # NdrReport
     ndr_of: dict[int, int] = field(default_factory=dict)  # recipient id -> NDR message id
@@ -86,7 +87,10 @@ def insert_messages(payloads: Sequence[NewMessage]) -> list[None]:
     """Queue messages: all rows of all of them, and the counters."""
     rows.insert(Message, (new.message for new in payloads))
     rows.insert(Recipient, (row for new in payloads for row in new.recipients))
-    rows.insert(Body, ({"message_id": new.message["id"], "content": new.content, "spool": new.spool} for new in payloads))
+    rows.insert(
+        Body,
+        ({"message_id": new.message["id"], "content": new.content, "spool": new.spool} for new in payloads),
+    )
     rows.insert(FeatureVector, (_feature_row(new) for new in payloads if new.features))
     count(_accepted_counts(payloads))
     return [None] * len(payloads)
@@ -110,7 +114,8 @@ def _accepted_counts(payloads: Sequence[NewMessage]) -> Counter[tuple[CountKey, 
             continue
         key = (row["customer_id"], _hour(row["received_at"]), row["sender_domain"])
         counts[key, "accepted"] += 1
-        counts[key, row["category"]] += 1
+        if row["category"] != Message.CategoryChoice.CLEAN:
+            counts[key, row["category"]] += 1
         counts[key, "recipients"] += len(new.recipients)
         counts[key, "size_kib"] += 1 + row["size_bytes"] // 1024
     return counts
@@ -268,7 +273,9 @@ _TAKE_SQL = (
 def _take(request: RateRequest) -> int:
     window_start = request.now - timedelta(minutes=1)
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE_SQL, [rows.adapt(v) for v in (request.customer_id, request.now, window_start, window_start)])
+        cursor.execute(
+            _TAKE_SQL, [rows.adapt(v) for v in (request.customer_id, request.now, window_start, window_start)]
+        )
         used: int = cursor.fetchone()[0]
         granted = min(request.number, max(0, request.limit - used))
         cursor.execute(
@@ -309,7 +316,11 @@ def _claim(request: ClaimRequest) -> list[int]:
 
 def load(recipient_ids: Sequence[int]) -> list[Recipient]:
     """The claimed recipients with their messages, still queued ones only."""
-    return list(Recipient.objects.filter(id__in=recipient_ids, state=State.QUEUED).select_related("message").order_by("id"))
+    return list(
+        Recipient.objects.filter(id__in=recipient_ids, state=State.QUEUED)
+        .select_related("message")
+        .order_by("id")
+    )
 
 
 def load_body(message_id: int) -> tuple[bytes | None, str]:
@@ -321,7 +332,10 @@ def load_body(message_id: int) -> tuple[bytes | None, str]:
 def postpone(payloads: Sequence[tuple[list[int], datetime]]) -> list[None]:
     """Give leases back untried: the recipients become due at the given time."""
     flat = [[at, recipient_id] for ids, at in payloads for recipient_id in sorted(ids)]
-    rows.many("UPDATE gateway_recipient SET lease_owner = '', next_attempt_at = %s WHERE id = %s AND state = 'queued'", flat)
+    rows.many(
+        "UPDATE gateway_recipient SET lease_owner = '', next_attempt_at = %s WHERE id = %s AND state = 'queued'",
+        flat,
+    )
     return [None] * len(payloads)
 
 
@@ -344,7 +358,7 @@ def _postpone_domain(owner: str, domain: str, now: datetime, until: datetime) ->
     values = [until, until, domain, now, owner, now, POSTPONE_CHUNK]
     with connection.cursor() as cursor:
         cursor.execute(sql, [rows.adapt(value) for value in values])
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def renew_leases(payloads: Sequence[tuple[str, datetime]]) -> list[int]:
@@ -358,7 +372,9 @@ def renew_leases(payloads: Sequence[tuple[str, datetime]]) -> list[int]:
 def release_leases(payloads: Sequence[tuple[str, datetime]]) -> list[int]:
     """(owner, now): make everything an owner holds due at once."""
     return [
-        Recipient.objects.filter(lease_owner=owner, state=State.QUEUED).update(next_attempt_at=now, lease_owner="")
+        Recipient.objects.filter(lease_owner=owner, state=State.QUEUED).update(
+            next_attempt_at=now, lease_owner=""
+        )
         for owner, now in payloads
     ]
 
@@ -373,12 +389,30 @@ def beat(payloads: Sequence[tuple[dict[str, Any], bool]]) -> list[list[str]]:
 
 
 def _beat(row: dict[str, Any], *, may_bury: bool) -> list[str]:
-    Worker.objects.update_or_create(owner=row["owner"], defaults={k: v for k, v in row.items() if k != "owner"})
+    Worker.objects.update_or_create(
+        owner=row["owner"], defaults={k: v for k, v in row.items() if k != "owner"}
+    )
     if not may_bury:
         return []
     dead = list(Worker.objects.filter(seen_at__lt=row["seen_at"] - STALE).values_list("owner", flat=True))
     bury([(dead, row["seen_at"])])
     return dead
+
+
+def slots() -> set[int]:
+    """The numbers of all relay processes that are known."""
+    return set(Worker.objects.values_list("slot", flat=True))
+
+
+def take_slot(payloads: Sequence[dict[str, Any]]) -> list[bool]:
+    """(row of Worker): True if its slot was free and is now its own."""
+    for row in payloads:
+        Worker.objects.bulk_create([Worker(**row)], ignore_conflicts=True)
+    return [_has_slot(row) for row in payloads]
+
+
+def _has_slot(row: dict[str, Any]) -> bool:
+    return Worker.objects.filter(owner=row["owner"], slot=row["slot"]).exists()
 
 
 def bury(payloads: Sequence[tuple[Collection[str], datetime]]) -> list[None]:
@@ -411,7 +445,8 @@ def note_setup(payloads: Sequence[tuple[datetime, list[tuple[int, str, str, str,
     """(time, [(customer id, session, stage, client address, reply)]): how far a watched customer's server got."""
     fields = ("customer_id", "session", "stage", "client_ip", "reply")
     rows.insert(
-        SetupEvent, ({"at": at, **dict(zip(fields, event, strict=True))} for at, events in payloads for event in events)
+        SetupEvent,
+        ({"at": at, **dict(zip(fields, event, strict=True))} for at, events in payloads for event in events),
     )
     return [None] * len(payloads)
 
@@ -450,13 +485,17 @@ class Learned:
 def load_learned() -> Learned:
     return Learned(
         words=list(LocalWord.objects.values_list("feature", "ham", "spam")),
-        exceptions=list(SpamException.objects.values_list("customer_id", "sender_domain", "symbols", "expires_at")),
+        exceptions=list(
+            SpamException.objects.values_list("customer_id", "sender_domain", "symbols", "expires_at")
+        ),
     )
 
 
 def due_held(now: datetime, limit: int) -> list[int]:
     """Held recipients whose lifetime has ended."""
-    return list(Recipient.objects.filter(state=State.HELD, expires_at__lte=now).values_list("id", flat=True)[:limit])
+    return list(
+        Recipient.objects.filter(state=State.HELD, expires_at__lte=now).values_list("id", flat=True)[:limit]
+    )
 
 
 def load_any(recipient_ids: Sequence[int]) -> list[Recipient]:
@@ -466,7 +505,8 @@ def load_any(recipient_ids: Sequence[int]) -> list[Recipient]:
 def resume_held(payloads: Sequence[datetime]) -> list[int]:
     """Held mail that is to be tried again (a forced TLS rule's `hold`) goes back into the queue when its time comes."""
     return [
-        Recipient.objects.filter(state=State.HELD, next_attempt_at__lte=now).update(state=State.QUEUED) for now in payloads
+        Recipient.objects.filter(state=State.HELD, next_attempt_at__lte=now).update(state=State.QUEUED)
+        for now in payloads
     ]
 
 

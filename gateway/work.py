@@ -1,4 +1,4 @@
-"""What the sending half works on: messages in memory and the parcels they are split into.
+"""What the steps work on: the context of a check, messages in memory and the parcels they are split into.
 
 Mutable on purpose: a message's body is loaded once, prepared and signed once, and shared by its parcels.
 """
@@ -8,7 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gateway.rules.types import Address, Category, Pool
+from gateway.rules.policy import CredentialPolicy, CustomerPolicy, Snapshot
+from gateway.rules.types import Address, Category, Pool, TraceEntry
+
+
+@dataclass(slots=True)
+class Context:
+    """Whose message is checked, by which policy, and what was found so far."""
+
+    snapshot: Snapshot
+    customer: CustomerPolicy
+    login: CredentialPolicy | None
+    now: datetime
+    trace: list[TraceEntry] = field(default_factory=list)
+    dry_run: bool = False  # explain: no counter is spent
 
 
 @dataclass(slots=True)

@@ -47,7 +47,7 @@ ORM_PLACES = {
     "admin",
 }
 ORM_MODULES = ("django.db", "gateway.models", "django.contrib")
-ORM_EXCEPTIONS: dict[str, str] = {}
+ORM_EXCEPTIONS: dict[str, str] = {"gateway.demo_dns": "the demo publishes the records of what is in the database"}
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def test_a_step_never_imports_another_step() -> None:
 def test_only_the_relay_assembles() -> None:
     """relay -> accept -> pipeline -> steps: nobody below imports something above (the gatekeeper is accept's hand)."""
     above = {"gateway.relay", "gateway.pipeline"}
-    allowed = {"relay", "pipeline", "gatekeeper", "management"}
+        allowed = {"relay", "relay_master", "pipeline", "gatekeeper", "management"}
     broken = [
         found
         for found in imports()

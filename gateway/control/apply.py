@@ -49,24 +49,41 @@ def apply_sending(data: dict[str, Any]) -> list[str]:
     for row in data.get("customers", []):
         lines += _customer(row)
     for row in data.get("shaping", []):
-        lines += _upsert(Shaping, {"destination": _need(row, "shaping", "destination").lower()}, row, SHAPING_KEYS, "shaping")
+        lines += _upsert(
+            Shaping,
+            {"destination": _need(row, "shaping", "destination").lower()},
+            row,
+            SHAPING_KEYS,
+            "shaping",
+        )
     if lines:
-        record(ACTOR, "apply", f"{len(lines)} change(s)", detail={"changes": [_without_secret(line) for line in lines][:200]})
+        record(
+            ACTOR,
+            "apply",
+            f"{len(lines)} change(s)",
+            detail={"changes": [_without_secret(line) for line in lines][:200]},
+        )
         move_policy_version()
     return lines
 
 
 def _gateway(row: dict[str, Any]) -> list[str]:
     name = _need(row, "gateways", "name")
-    lines = _upsert(Gateway, {"name": name}, row, GATEWAY_KEYS, "gateway", besides={"next_hop_password", "drained"})
+    lines = _upsert(
+        Gateway, {"name": name}, row, GATEWAY_KEYS, "gateway", besides={"next_hop_password", "drained"}
+    )
     gateway = Gateway.objects.get(name=name)
     password = row.get("next_hop_password")
-    if password is not None and (not gateway.next_hop_password or crypto.decrypt(gateway.next_hop_password) != password):
+    if password is not None and (
+        not gateway.next_hop_password or crypto.decrypt(gateway.next_hop_password) != password
+    ):
         Gateway.objects.filter(pk=gateway.pk).update(next_hop_password=crypto.encrypt(password))
         lines.append(f"gateway {name}: next_hop_password changed")
     if "drained" in row and bool(row["drained"]) != (gateway.drained_at is not None):
         drained_at = timezone.now() if row["drained"] else None
-        Gateway.objects.filter(pk=gateway.pk).update(drained_at=drained_at, drained_reason=ACTOR if drained_at else "")
+        Gateway.objects.filter(pk=gateway.pk).update(
+            drained_at=drained_at, drained_reason=ACTOR if drained_at else ""
+        )
         lines.append(f"gateway {name}: {'drained' if drained_at else 'in use again'}")
     return lines
 
@@ -94,7 +111,7 @@ def _credential(customer: Customer, row: dict[str, Any]) -> list[str]:
     if there is not None and there.customer_id != customer.id:
         raise ApplyError(f"credentials {username}: belongs to another customer")
     secret = row.get("secret") or (None if there else crypto.make_secret())
-    hashed = crypto.hash_secret(secret, crypto.credential_key_from_settings()) if secret else there.secret_hash  # type: ignore[union-attr]
+    hashed = _hashed(secret, there)
     lines = _upsert(
         Credential, {"username": there.username if there else username}, row, CREDENTIAL_KEYS, "credential",
         besides={"secret"}, on_create={"customer": customer, "secret_hash": hashed},
@@ -105,6 +122,12 @@ def _credential(customer: Customer, row: dict[str, Any]) -> list[str]:
         Credential.objects.filter(pk=there.pk).update(secret_hash=hashed)
         lines.append(f"credential {username}: secret changed")
     return lines
+
+
+def _hashed(secret: str | None, there: Credential | None) -> str:
+    if secret is not None:
+        return crypto.hash_secret(secret, crypto.credential_key_from_settings())
+    return there.secret_hash if there is not None else ""
 
 
 def _domain(customer: Customer, row: dict[str, Any]) -> list[str]:
@@ -212,7 +235,9 @@ def _need(row: dict[str, Any], section: str, key: str) -> str:
 def _refuse_unknown(section: str, name: str, row: dict[str, Any], known: set[str]) -> None:
     unknown = sorted(set(row) - known)
     if unknown:
-        raise ApplyError(f"{section} {name}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        raise ApplyError(
+            f"{section} {name}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}"
+        )
 
 
 def _without_secret(line: str) -> str:

@@ -12,7 +12,12 @@ from gateway.models import AuditEntry, Customer, PolicyVersion
 
 
 def record(
-    actor: str, action: str, target: object = "", *, customer: Customer | None = None, detail: dict[str, Any] | None = None
+    actor: str,
+    action: str,
+    target: object = "",
+    *,
+    customer: Customer | None = None,
+    detail: dict[str, Any] | None = None,
 ) -> AuditEntry:
     """One audit entry, in the caller's transaction."""
     return AuditEntry.objects.create(
@@ -26,12 +31,18 @@ def move_policy_version() -> None:
         PolicyVersion.objects.create(id=1)
 
 
-def save_changes(instance: models.Model, actor: str, action: str, *, customer: Customer | None, **values: Any) -> list[str]:
+def save_changes(
+    instance: models.Model, actor: str, action: str, *, customer: Customer | None, **values: Any
+) -> list[str]:
     """Validate and save the named fields that really change, audit before and after, move the policy version.
 
     Returns the names of the changed fields (empty: nothing was written).
     """
-    changed = {name: [getattr(instance, name), value] for name, value in values.items() if getattr(instance, name) != value}
+    changed = {
+        name: [getattr(instance, name), value]
+        for name, value in values.items()
+        if getattr(instance, name) != value
+    }
     if not changed:
         return []
     for name, value in values.items():

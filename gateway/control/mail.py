@@ -42,7 +42,9 @@ def submit_own_mail(*, sender: str, recipients: Iterable[str], raw: bytes) -> in
     return message_id
 
 
-def _message_row(message_id: int, sender: str, domain: str, raw: bytes, recipients: int, now: datetime) -> dict[str, Any]:
+def _message_row(
+    message_id: int, sender: str, domain: str, raw: bytes, recipients: int, now: datetime
+) -> dict[str, Any]:
     return {
         "id": message_id,
         "kind": Message.Kind.OWN,
@@ -60,7 +62,9 @@ def _message_row(message_id: int, sender: str, domain: str, raw: bytes, recipien
     }
 
 
-def _recipient_row(recipient_id: int, message_id: int, address: str, domain: str, now: datetime) -> dict[str, Any]:
+def _recipient_row(
+    recipient_id: int, message_id: int, address: str, domain: str, now: datetime
+) -> dict[str, Any]:
     return {
         "id": recipient_id,
         "message_id": message_id,

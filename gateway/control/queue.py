@@ -19,7 +19,9 @@ HELD_BY_PERSON = "held_by_support"
 OPEN = (Recipient.StateChoice.QUEUED, Recipient.StateChoice.HELD)
 
 
-def hold(recipients: QuerySet[Recipient], *, actor: str, reason: str = "", customer: Customer | None = None) -> int:
+def hold(
+    recipients: QuerySet[Recipient], *, actor: str, reason: str = "", customer: Customer | None = None
+) -> int:
     """Stop queued mail until somebody releases it (or its lifetime ends in a report)."""
     queued = recipients.filter(state=Recipient.StateChoice.QUEUED)
     return _change(
@@ -32,7 +34,12 @@ def release(recipients: QuerySet[Recipient], *, actor: str, customer: Customer |
     """Let held mail go on, at once."""
     held = recipients.filter(state=Recipient.StateChoice.HELD)
     return _change(
-        held, actor, "queue.release", customer, state=Recipient.StateChoice.QUEUED, next_attempt_at=timezone.now()
+        held,
+        actor,
+        "queue.release",
+        customer,
+        state=Recipient.StateChoice.QUEUED,
+        next_attempt_at=timezone.now(),
     )
 
 
@@ -42,7 +49,9 @@ def retry(recipients: QuerySet[Recipient], *, actor: str, customer: Customer | N
     return _change(waiting, actor, "queue.retry", customer, next_attempt_at=timezone.now())
 
 
-def cancel(recipients: QuerySet[Recipient], *, actor: str, reason: str = "", customer: Customer | None = None) -> int:
+def cancel(
+    recipients: QuerySet[Recipient], *, actor: str, reason: str = "", customer: Customer | None = None
+) -> int:
     """Give open mail up for good; nobody gets a report."""
     return _change(
         recipients.filter(state__in=OPEN), actor, "queue.cancel", customer, finish=True,
@@ -53,7 +62,13 @@ def cancel(recipients: QuerySet[Recipient], *, actor: str, reason: str = "", cus
 
 @transaction.atomic
 def _change(
-    recipients: QuerySet[Recipient], actor: str, action: str, customer: Customer | None, *, finish: bool = False, **values: object
+    recipients: QuerySet[Recipient],
+    actor: str,
+    action: str,
+    customer: Customer | None,
+    *,
+    finish: bool = False,
+    **values: object,
 ) -> int:
     """Update the rows, audit with the count; `finish` also deletes bodies that nobody needs any more."""
     if customer is not None:

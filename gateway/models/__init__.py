@@ -4,8 +4,8 @@ from gateway.models.audit import AuditEntry, PolicyVersion
 from gateway.models.customers import Credential, Customer, Domain, SourceNetwork
 from gateway.models.mail import Attempt, Body, Message, NdrReport, Recipient, Refusal, SetupEvent, Suppression
 from gateway.models.policy import DkimKey, Shaping, TlsRule
-from gateway.models.statistics import HourlyCount, RateWindow, TlsCount
 from gateway.models.spam import Appeal, FeatureVector, LocalWord, SpamException
+from gateway.models.statistics import HourlyCount, RateWindow, TlsCount
 from gateway.models.ways import Bar, Gateway, Worker
 
 __all__ = [

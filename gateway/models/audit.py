@@ -13,12 +13,19 @@ class AuditEntry(models.Model):
 
     at = models.DateTimeField(_("time"), auto_now_add=True, db_index=True)
     customer = models.ForeignKey(
-        Customer, models.SET_NULL, null=True, blank=True, related_name="audit_entries", verbose_name=_("customer")
+        Customer,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="audit_entries",
+        verbose_name=_("customer"),
     )
     actor = models.CharField(_("who"), max_length=254)  # e-mail address, 'command line' or 'system'
     action = models.CharField(_("action"), max_length=60, db_index=True)  # 'domain.add', 'queue.release' ...
     target = models.CharField(_("what"), max_length=300, blank=True)
-    detail = models.JSONField(_("details"), default=dict, blank=True)  # {'field': [before, after]}; never secrets
+    detail = models.JSONField(
+        _("details"), default=dict, blank=True
+    )  # {'field': [before, after]}; never secrets
 
     class Meta:
         verbose_name = _("audit entry")

@@ -31,10 +31,16 @@ class Customer(models.Model):
     language = models.CharField(_("language"), max_length=2, choices=Language, default=Language.ENGLISH)
     time_zone = models.CharField(_("time zone"), max_length=64, default="Europe/Berlin")
     rate_limit = models.PositiveIntegerField(
-        _("messages a minute"), null=True, blank=True, validators=[MinValueValidator(1)], help_text=_("Empty: no limit.")
+        _("messages a minute"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Empty: no limit."),
     )
     ndr_enabled = models.BooleanField(
-        _("send non-delivery reports"), default=True, help_text=_("Switch off if your own mail server reports failures itself.")
+        _("send non-delivery reports"),
+        default=True,
+        help_text=_("Switch off if your own mail server reports failures itself."),
     )
     ndr_on_refusal = models.BooleanField(_("report refused viruses to the sender"), default=True)
     delay_warning_h = models.PositiveSmallIntegerField(
@@ -42,7 +48,10 @@ class Customer(models.Model):
     )
     keep_subjects = models.BooleanField(_("keep subjects in the message log"), default=True)
     retention_days = models.PositiveSmallIntegerField(
-        _("keep the message log for days"), null=True, blank=True, help_text=_("Empty: the operator's default.")
+        _("keep the message log for days"),
+        null=True,
+        blank=True,
+        help_text=_("Empty: the operator's default."),
     )
     suspect_threshold = models.FloatField(_("suspect from score"), null=True, blank=True)
     spam_threshold = models.FloatField(_("spam from score"), null=True, blank=True)
@@ -76,8 +85,12 @@ class Domain(models.Model):
     verified_at = models.DateTimeField(_("proven since"), null=True, blank=True)
     verified_by = models.CharField(_("proven by"), max_length=100, blank=True, editable=False)
     checked_at = models.DateTimeField(_("last check"), null=True, blank=True, editable=False)
-    next_check_at = models.DateTimeField(_("next check"), null=True, blank=True, editable=False, db_index=True)
-    health = models.CharField(_("state"), max_length=10, choices=Health, default=Health.UNKNOWN, editable=False)
+    next_check_at = models.DateTimeField(
+        _("next check"), null=True, blank=True, editable=False, db_index=True
+    )
+    health = models.CharField(
+        _("state"), max_length=10, choices=Health, default=Health.UNKNOWN, editable=False
+    )
     # {record name: {state, expected, found, problem, resolver, ttl_s, checked_at, good_since}}, see rules/domain_check.py
     records = models.JSONField(_("records"), default=dict, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
@@ -88,7 +101,9 @@ class Domain(models.Model):
         ordering = ["name"]
         constraints = [
             models.UniqueConstraint("customer", "name", name="domain_once_per_customer"),
-            models.UniqueConstraint("name", condition=models.Q(verified_at__isnull=False), name="domain_proven_once"),
+            models.UniqueConstraint(
+                "name", condition=models.Q(verified_at__isnull=False), name="domain_proven_once"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -107,18 +122,26 @@ class Credential(models.Model):
         REVOKED = "revoked", _("revoked")
         FUSE = "fuse", _("stopped by the abuse fuse")
 
-    customer = models.ForeignKey(Customer, models.CASCADE, related_name="credentials", verbose_name=_("customer"))
+    customer = models.ForeignKey(
+        Customer, models.CASCADE, related_name="credentials", verbose_name=_("customer")
+    )
     username = models.CharField(
         _("user name"),
         max_length=100,
-        validators=[RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", _("Letters, digits and . _ @ + - only."))],
+        validators=[
+            RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", _("Letters, digits and . _ @ + - only."))
+        ],
     )
     label = models.CharField(_("used by"), max_length=200, blank=True)
     secret_hash = models.CharField(max_length=64, editable=False)
     previous_secret_hash = models.CharField(max_length=64, blank=True, editable=False)
     previous_until = models.DateTimeField(_("old secret valid until"), null=True, blank=True, editable=False)
     networks = models.JSONField(
-        _("only from networks"), default=list, blank=True, validators=[validate_network], help_text=_("Empty: from anywhere.")
+        _("only from networks"),
+        default=list,
+        blank=True,
+        validators=[validate_network],
+        help_text=_("Empty: from anywhere."),
     )
     senders = models.JSONField(
         _("only these senders"),
@@ -128,7 +151,9 @@ class Credential(models.Model):
         help_text=_("Addresses or domains. Empty: all proven domains."),
     )
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
-    block = models.CharField(_("state"), max_length=10, choices=Block, blank=True, default=Block.NONE, editable=False)
+    block = models.CharField(
+        _("state"), max_length=10, choices=Block, blank=True, default=Block.NONE, editable=False
+    )
     block_reason = models.CharField(_("why stopped"), max_length=300, blank=True, editable=False)
     blocked_at = models.DateTimeField(_("stopped since"), null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
@@ -153,8 +178,12 @@ class SourceNetwork(models.Model):
     """A network of the customer: watched in the blocklists, and allowed to relay without a login if support says so."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    customer = models.ForeignKey(Customer, models.CASCADE, related_name="networks", verbose_name=_("customer"))
-    network = models.CharField(_("network"), max_length=50, validators=[validate_network], help_text=_("192.0.2.0/28 or one address"))
+    customer = models.ForeignKey(
+        Customer, models.CASCADE, related_name="networks", verbose_name=_("customer")
+    )
+    network = models.CharField(
+        _("network"), max_length=50, validators=[validate_network], help_text=_("192.0.2.0/28 or one address")
+    )
     may_relay = models.BooleanField(_("may relay without login"), default=False)
     note = models.CharField(_("note"), max_length=200, blank=True)
 

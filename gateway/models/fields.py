@@ -15,8 +15,15 @@ LABEL = re.compile(r"^(?!-)[a-z0-9_-]{1,63}(?<!-)$")
 def validate_domain(value: str) -> None:
     """Lower-case A-labels, at least two, no trailing dot."""
     labels = value.split(".")
-    if len(labels) < 2 or len(value) > 253 or not all(LABEL.match(label) for label in labels) or labels[-1].isdigit():
-        raise ValidationError(_("“%(value)s” is not a domain name like example.com."), params={"value": value})
+    if (
+        len(labels) < 2
+        or len(value) > 253
+        or not all(LABEL.match(label) for label in labels)
+        or labels[-1].isdigit()
+    ):
+        raise ValidationError(
+            _("“%(value)s” is not a domain name like example.com."), params={"value": value}
+        )
 
 
 def validate_domain_pattern(value: str) -> None:
@@ -30,7 +37,9 @@ def validate_network(value: Any) -> None:
         try:
             ipaddress.ip_network(item, strict=False)
         except ValueError as error:
-            raise ValidationError(_("“%(value)s” is not a network like 192.0.2.0/28."), params={"value": item}) from error
+            raise ValidationError(
+                _("“%(value)s” is not a network like 192.0.2.0/28."), params={"value": item}
+            ) from error
 
 
 def validate_senders(value: Any) -> None:

@@ -46,7 +46,9 @@ class Message(models.Model):
     require_tls = models.BooleanField(default=False)
     ret = models.CharField(max_length=4, blank=True)
     envid = models.CharField(max_length=100, blank=True)
-    category = models.CharField(_("category"), max_length=8, choices=CategoryChoice, default=CategoryChoice.CLEAN)
+    category = models.CharField(
+        _("category"), max_length=8, choices=CategoryChoice, default=CategoryChoice.CLEAN
+    )
     score = models.FloatField(_("score"), default=0)
     symbols = models.JSONField(_("symbols"), default=list)  # [[name, share], ...]
     trace = models.JSONField(_("trace"), default=list)  # [{step, outcome, detail, ms}, ...]
@@ -77,7 +79,9 @@ class Message(models.Model):
 class Body(models.Model):
     """A message's octets until its last recipient is settled; in the row, or in the spool when too big for one."""
 
-    message = models.OneToOneField(Message, models.CASCADE, primary_key=True, related_name="body", db_constraint=False)
+    message = models.OneToOneField(
+        Message, models.CASCADE, primary_key=True, related_name="body", db_constraint=False
+    )
     content = models.BinaryField(null=True)
     spool = models.CharField(max_length=100, blank=True)  # file name below the spool directory
 
@@ -98,7 +102,9 @@ class Recipient(models.Model):
 
     id = models.BigIntegerField(primary_key=True)
     message = models.ForeignKey(Message, models.CASCADE, related_name="recipients", db_constraint=False)
-    customer = models.ForeignKey(Customer, models.CASCADE, null=True, related_name="recipients", db_index=False)
+    customer = models.ForeignKey(
+        Customer, models.CASCADE, null=True, related_name="recipients", db_index=False
+    )
     address = models.CharField(_("recipient"), max_length=320)
     domain = models.CharField(_("recipient domain"), max_length=255)
     notify = models.CharField(max_length=30, blank=True)  # 'FAILURE,DELAY'
@@ -126,9 +132,17 @@ class Recipient(models.Model):
         ordering = ["id"]
         indexes = [
             # Claims and counts cost the same however long the log is: only open rows are in these two.
-            models.Index(fields=["next_attempt_at"], condition=models.Q(state="queued"), name="recipient_due"),
-            models.Index(fields=["state", "domain"], condition=models.Q(state__in=["queued", "held"]), name="recipient_open"),
-            models.Index(fields=["lease_owner"], condition=~models.Q(lease_owner=""), name="recipient_leased"),
+            models.Index(
+                fields=["next_attempt_at"], condition=models.Q(state="queued"), name="recipient_due"
+            ),
+            models.Index(
+                fields=["state", "domain"],
+                condition=models.Q(state__in=["queued", "held"]),
+                name="recipient_open",
+            ),
+            models.Index(
+                fields=["lease_owner"], condition=~models.Q(lease_owner=""), name="recipient_leased"
+            ),
             models.Index(fields=["customer", "state", "-id"], name="recipient_by_state"),
             models.Index(fields=["customer", "address", "-id"], name="recipient_by_address"),
             models.Index(fields=["customer", "domain", "-id"], name="recipient_by_domain"),
@@ -204,11 +218,15 @@ class NdrReport(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField(_("time"))
-    customer = models.ForeignKey(Customer, models.CASCADE, null=True, related_name="ndr_reports", db_index=False)
+    customer = models.ForeignKey(
+        Customer, models.CASCADE, null=True, related_name="ndr_reports", db_index=False
+    )
     message = models.ForeignKey(Message, models.CASCADE, related_name="ndr_reports", db_constraint=False)
     recipient = models.BigIntegerField(null=True)
     report = models.BigIntegerField(null=True)  # message id of the mail to the sender; null = not sent
-    kind = models.CharField(_("kind"), max_length=10, default="failed")  # failed | delayed | delivered | relayed
+    kind = models.CharField(
+        _("kind"), max_length=10, default="failed"
+    )  # failed | delayed | delivered | relayed
     sender = models.CharField(_("sender"), max_length=320, blank=True)
     address = models.CharField(_("recipient"), max_length=320)
     domain = models.CharField(_("recipient domain"), max_length=255)
@@ -222,7 +240,10 @@ class NdrReport(models.Model):
         verbose_name = _("non-delivery report")
         verbose_name_plural = _("non-delivery reports")
         ordering = ["-id"]
-        indexes = [models.Index(fields=["customer", "-id"], name="ndr_by_customer"), models.Index(fields=["at"], name="ndr_by_time")]
+        indexes = [
+            models.Index(fields=["customer", "-id"], name="ndr_by_customer"),
+            models.Index(fields=["at"], name="ndr_by_time"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.address}: {self.cause}"
@@ -231,7 +252,9 @@ class NdrReport(models.Model):
 class Suppression(models.Model):
     """A recipient address not to be tried again for this customer, because it is known not to exist."""
 
-    customer = models.ForeignKey(Customer, models.CASCADE, related_name="suppressions", verbose_name=_("customer"))
+    customer = models.ForeignKey(
+        Customer, models.CASCADE, related_name="suppressions", verbose_name=_("customer")
+    )
     address = models.CharField(_("recipient"), max_length=320)
     reason = models.CharField(_("reason"), max_length=30)
     text = models.CharField(_("reply"), max_length=500, blank=True)

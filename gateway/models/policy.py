@@ -22,9 +22,15 @@ class TlsRule(models.Model):
         REJECT = "reject", _("refuse at once")
         HOLD = "hold", _("hold and keep trying")
 
-    customer = models.ForeignKey(Customer, models.CASCADE, related_name="tls_rules", verbose_name=_("customer"))
+    customer = models.ForeignKey(
+        Customer, models.CASCADE, related_name="tls_rules", verbose_name=_("customer")
+    )
     sender_domain = models.CharField(
-        _("from domain"), max_length=253, blank=True, validators=[validate_domain], help_text=_("Empty: all your domains.")
+        _("from domain"),
+        max_length=253,
+        blank=True,
+        validators=[validate_domain],
+        help_text=_("Empty: all your domains."),
     )
     recipient_domain = models.CharField(
         _("to domain"),
@@ -33,9 +39,14 @@ class TlsRule(models.Model):
         help_text=_("bank.example, or .bank.example for everything below it."),
     )
     level = models.CharField(_("level"), max_length=10, choices=Level, default=Level.VERIFY)
-    on_failure = models.CharField(_("if it cannot be encrypted"), max_length=10, choices=OnFailure, default=OnFailure.HOLD)
+    on_failure = models.CharField(
+        _("if it cannot be encrypted"), max_length=10, choices=OnFailure, default=OnFailure.HOLD
+    )
     min_version = models.CharField(
-        _("TLS version at least"), max_length=8, default="TLSv1.2", choices=[("TLSv1.2", "TLS 1.2"), ("TLSv1.3", "TLS 1.3")]
+        _("TLS version at least"),
+        max_length=8,
+        default="TLSv1.2",
+        choices=[("TLSv1.2", "TLS 1.2"), ("TLSv1.3", "TLS 1.3")],
     )
     fingerprint = models.CharField(
         _("pinned certificate (SHA-256)"),
@@ -54,7 +65,9 @@ class TlsRule(models.Model):
         verbose_name_plural = _("forced TLS rules")
         ordering = ["recipient_domain", "sender_domain"]
         constraints = [
-            models.UniqueConstraint("customer", "sender_domain", "recipient_domain", name="tls_rule_once_per_pair")
+            models.UniqueConstraint(
+                "customer", "sender_domain", "recipient_domain", name="tls_rule_once_per_pair"
+            )
         ]
 
     def __str__(self) -> str:
@@ -99,7 +112,9 @@ class DkimKey(models.Model):
         ordering = ["-requested_at"]
         constraints = [
             models.UniqueConstraint("domain", condition=models.Q(state="active"), name="dkim_one_active_key"),
-            models.UniqueConstraint("domain", "selector", condition=~models.Q(selector=""), name="dkim_selector_once"),
+            models.UniqueConstraint(
+                "domain", "selector", condition=~models.Q(selector=""), name="dkim_selector_once"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -113,7 +128,9 @@ class Shaping(models.Model):
         _("recipient domain"), max_length=253, unique=True, validators=[validate_domain]
     )
     max_connections = models.PositiveSmallIntegerField(_("connections at once"), default=20)
-    messages_per_minute = models.PositiveIntegerField(_("messages a minute"), default=0, help_text=_("0: no limit."))
+    messages_per_minute = models.PositiveIntegerField(
+        _("messages a minute"), default=0, help_text=_("0: no limit.")
+    )
     messages_per_connection = models.PositiveIntegerField(_("messages per connection"), default=100)
     note = models.CharField(_("note"), max_length=200, blank=True)
 

@@ -12,7 +12,9 @@ from gateway.models.mail import Message
 class FeatureVector(models.Model):
     """The features of one judged message, without any text of it: changed thresholds are replayed on these."""
 
-    message = models.OneToOneField(Message, models.CASCADE, primary_key=True, related_name="features", db_constraint=False)
+    message = models.OneToOneField(
+        Message, models.CASCADE, primary_key=True, related_name="features", db_constraint=False
+    )
     customer = models.ForeignKey(Customer, models.CASCADE, db_index=False)
     at = models.DateTimeField(db_index=True)
     score = models.FloatField()
@@ -43,7 +45,9 @@ class Appeal(models.Model):
         UNDONE = "undone", _("undone")
 
     customer = models.ForeignKey(Customer, models.CASCADE, related_name="appeals", verbose_name=_("customer"))
-    message = models.ForeignKey(Message, models.SET_NULL, null=True, related_name="appeals", verbose_name=_("message"))
+    message = models.ForeignKey(
+        Message, models.SET_NULL, null=True, related_name="appeals", verbose_name=_("message")
+    )
     state = models.CharField(_("state"), max_length=9, choices=State, default=State.OPEN)
     comment = models.TextField(_("comment"), blank=True)
     created_by = models.CharField(_("by"), max_length=254)
@@ -66,8 +70,12 @@ class Appeal(models.Model):
 class SpamException(models.Model):
     """A scoped, expiring exception: these symbols do not count for this customer's sender domain (or login)."""
 
-    customer = models.ForeignKey(Customer, models.CASCADE, related_name="spam_exceptions", verbose_name=_("customer"))
-    credential = models.ForeignKey(Credential, models.CASCADE, null=True, blank=True, verbose_name=_("SMTP login"))
+    customer = models.ForeignKey(
+        Customer, models.CASCADE, related_name="spam_exceptions", verbose_name=_("customer")
+    )
+    credential = models.ForeignKey(
+        Credential, models.CASCADE, null=True, blank=True, verbose_name=_("SMTP login")
+    )
     sender_domain = models.CharField(_("sender domain"), max_length=253, blank=True)
     symbols = models.JSONField(_("symbols"), default=list)
     expires_at = models.DateTimeField(_("until"))

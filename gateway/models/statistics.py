@@ -15,10 +15,9 @@ class HourlyCount(models.Model):
     customer = models.ForeignKey(Customer, models.CASCADE, related_name="hourly_counts")
     hour = models.DateTimeField()
     domain = models.CharField(max_length=255)  # sender domain, '' for the null sender
-    accepted = models.PositiveIntegerField(default=0)  # messages
+    accepted = models.PositiveIntegerField(default=0)  # messages; those neither suspect nor spam are clean
     refused = models.PositiveIntegerField(default=0)
     infected = models.PositiveIntegerField(default=0)
-    clean = models.PositiveIntegerField(default=0)
     suspect = models.PositiveIntegerField(default=0)
     spam = models.PositiveIntegerField(default=0)
     recipients = models.PositiveIntegerField(default=0)
@@ -65,7 +64,9 @@ class TlsCount(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint("day", "policy_domain", "policy_type", "result", "mx", "gateway", name="tls_count_once")
+            models.UniqueConstraint(
+                "day", "policy_domain", "policy_type", "result", "mx", "gateway", name="tls_count_once"
+            )
         ]
 
     def __str__(self) -> str:

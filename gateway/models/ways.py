@@ -22,7 +22,9 @@ class Gateway(models.Model):
 
     name = models.SlugField(_("name"), unique=True)
     pool = models.CharField(_("pool"), max_length=4, choices=PoolChoice)
-    hostname = models.CharField(_("host name"), max_length=253, help_text=_("Said in EHLO; its A record and the PTR must match."))
+    hostname = models.CharField(
+        _("host name"), max_length=253, help_text=_("Said in EHLO; its A record and the PTR must match.")
+    )
     source_ip = models.GenericIPAddressField(_("IPv4 address"), protocol="IPv4", null=True, blank=True)
     source_ip6 = models.GenericIPAddressField(_("IPv6 address"), protocol="IPv6", null=True, blank=True)
     next_hop = models.CharField(
@@ -34,7 +36,9 @@ class Gateway(models.Model):
     )
     next_hop_username = models.CharField(_("next hop user name"), max_length=200, blank=True)
     next_hop_password = models.TextField(blank=True, editable=False)  # encrypted
-    next_hop_tls = models.CharField(_("next hop TLS"), max_length=13, choices=NextHopTls, default=NextHopTls.OPPORTUNISTIC)
+    next_hop_tls = models.CharField(
+        _("next hop TLS"), max_length=13, choices=NextHopTls, default=NextHopTls.OPPORTUNISTIC
+    )
     weight = models.PositiveSmallIntegerField(_("weight"), default=1, validators=[MinValueValidator(1)])
     drained_at = models.DateTimeField(_("drained since"), null=True, blank=True, editable=False)
     drained_reason = models.CharField(_("why drained"), max_length=300, blank=True, editable=False)

@@ -14,7 +14,9 @@ from gateway.rules.reasons import refuse
 from gateway.rules.types import Address, Refused
 
 
-def check_sender(snapshot: Snapshot, customer_id: int, login: CredentialPolicy | None, sender: Address) -> Refused | None:
+def check_sender(
+    snapshot: Snapshot, customer_id: int, login: CredentialPolicy | None, sender: Address
+) -> Refused | None:
     """MAIL FROM must belong to a domain the customer has proven, and to what the login may use."""
     if snapshot.owner_of(sender.domain) != customer_id:
         return refuse("not_owner", {"domain": sender.domain})
@@ -24,7 +26,10 @@ def check_sender(snapshot: Snapshot, customer_id: int, login: CredentialPolicy |
 
 
 def check_authors(
-    snapshot: Snapshot, customer_id: int, login: CredentialPolicy | None, headers: Mapping[str, Sequence[bytes]]
+    snapshot: Snapshot,
+    customer_id: int,
+    login: CredentialPolicy | None,
+    headers: Mapping[str, Sequence[bytes]],
 ) -> tuple[Refused | None, str]:
     """(refusal or None, the author's address). `headers`: values by lower-case name, 'from' among them.
 
@@ -64,5 +69,7 @@ def allowed_by(login: CredentialPolicy | None, sender: Address) -> bool:
     if login is None or not login.senders:
         return True
     return str(sender).lower() in login.senders or any(
-        sender.domain == entry or sender.domain.endswith("." + entry) for entry in login.senders if "@" not in entry
+        sender.domain == entry or sender.domain.endswith("." + entry)
+        for entry in login.senders
+        if "@" not in entry
     )

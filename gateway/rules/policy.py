@@ -108,9 +108,13 @@ class Snapshot:
     tls_rules: Mapping[int, tuple[TlsRulePolicy, ...]] = field(default_factory=dict)  # by customer id
     dkim_keys: Mapping[str, DkimKeyPolicy] = field(default_factory=dict)  # by domain, the active one
     gateways: Mapping[int, GatewayPolicy] = field(default_factory=dict)
-    bars: Mapping[tuple[int, str], datetime] = field(default_factory=dict)  # (gateway, destination) barred until
+    bars: Mapping[tuple[int, str], datetime] = field(
+        default_factory=dict
+    )  # (gateway, destination) barred until
     shaping: Mapping[str, ShapingPolicy] = field(default_factory=dict)
-    suppressed: frozenset[tuple[int, str]] = frozenset()  # (customer id, recipient in lower case) known not to exist
+    suppressed: frozenset[tuple[int, str]] = (
+        frozenset()
+    )  # (customer id, recipient in lower case) known not to exist
 
     def owner_of(self, domain: str) -> int | None:
         """The customer that has proven this domain or a parent of it; the closest one wins."""

@@ -21,7 +21,9 @@ REPLIES: dict[str, Reply] = {
     "suspended": Reply(550, "5.7.1", "Your account is suspended, please contact support"),
     "fuse": Reply(451, "4.7.1", "This login was stopped because of unusual traffic, see the portal"),
     "no_from": Reply(550, "5.7.1", "Message must have exactly one From header with one author"),
-    "from_not_owner": Reply(550, "5.7.1", "Header {header} names a domain that is not one of your verified domains"),
+    "from_not_owner": Reply(
+        550, "5.7.1", "Header {header} names a domain that is not one of your verified domains"
+    ),
     "bad_author": Reply(550, "5.7.1", "Header {header} cannot be read unambiguously"),
     "bad_head": Reply(550, "5.6.0", "Message header cannot be read"),
     "loop": Reply(554, "5.4.6", "Too many Received headers, this message is in a loop"),

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from gateway.config import Endpoint
 
+Scan = Callable[[bytes], Awaitable[str | None]]
 CHUNK_BYTES = 1 << 20
 REPLY_LIMIT_BYTES = 4096
 SCAN_TIMEOUT_S = 60.0
@@ -21,10 +22,23 @@ class ScannerDown(Exception):
     """No verdict could be had; the text says why, for the log and the status page."""
 
 
-async def scan(endpoints: Sequence[Endpoint], content: bytes, timeout_s: float = SCAN_TIMEOUT_S) -> str | None:
+async def scan(
+    endpoints: Sequence[Endpoint], content: bytes, timeout_s: float = SCAN_TIMEOUT_S
+) -> str | None:
     """The name of the virus, or None when every scanner says clean. Raises ScannerDown if one of them cannot say."""
     results = await asyncio.gather(*(_scan_one(endpoint, content, timeout_s) for endpoint in endpoints))
     return next((name for name in results if name), None)
+
+
+def scanner(endpoints: Sequence[Endpoint]) -> Scan | None:
+    """`scan` bound to the configured scanners; None when there are none."""
+    if not endpoints:
+        return None
+
+    async def scan_all(content: bytes) -> str | None:
+        return await scan(endpoints, content)
+
+    return scan_all
 
 
 async def ping(endpoint: Endpoint, timeout_s: float = 5.0) -> None:

@@ -211,7 +211,12 @@ def _counts(rows: QuerySet[HourlyCount], by: str) -> list[dict[str, Any]]:
     sums = keyed.annotate(**{f"sum_{name}": Sum(name) for name in COUNTERS}).order_by(
         "key" if by in moments else "domain"
     )
-    return [{"key": _key(row), **{name: row[f"sum_{name}"] for name in COUNTERS}} for row in sums]
+    return [{"key": _key(row), **_sums(row)} for row in sums]
+
+
+def _sums(row: dict[str, Any]) -> dict[str, int]:
+    sums = {name: row[f"sum_{name}"] for name in COUNTERS}
+    return sums | {"clean": sums["accepted"] - sums["suspect"] - sums["spam"]}
 
 
 def _key(row: dict[str, Any]) -> str:

@@ -26,7 +26,6 @@ COUNTED = (
     "bounced",
     "expired",
     "held",
-    "clean",
     "suspect",
     "spam",
 )

@@ -37,16 +37,25 @@ class Command(BaseCommand):
 def as_text(told: dict[str, Any]) -> str:
     """The explanation for a terminal."""
     lines = [("accepted: " if told["accepted"] else "refused: ") + told["reply"]]
-    lines += [f"  {entry['step']:<14} {entry['outcome']:<7} {_evidence(entry['detail'])}" for entry in told["trace"]]
+    lines += [
+        f"  {entry['step']:<14} {entry['outcome']:<7} {_evidence(entry['detail'])}" for entry in told["trace"]
+    ]
     if not told["accepted"]:
         return "\n".join(lines)
     lines.append(f"score {told['score']} ({told['category']}): leaves by {told['pool'].capitalize()}")
     lines += [f"  {symbol['share']:+6.1f}  {symbol['name']}" for symbol in told["symbols"]]
     dkim = told["dkim"]
-    lines.append(f"DKIM: {dkim['selector']}._domainkey.{dkim['domain']}" if dkim else "DKIM: no active key, unsigned")
+    lines.append(
+        f"DKIM: {dkim['selector']}._domainkey.{dkim['domain']}" if dkim else "DKIM: no active key, unsigned"
+    )
     for route in told["routes"]:
-        lines.append(f"to {route['domain']} ({', '.join(route['recipients'])}): {route['problem'] or route['gateway']['name']}")
-        lines += [f"  {hop['host']}:{hop['port']} TLS {hop['tls']['level']} ({hop['tls']['source']})" for hop in route["hops"]]
+        lines.append(
+            f"to {route['domain']} ({', '.join(route['recipients'])}): {route['problem'] or route['gateway']['name']}"
+        )
+        lines += [
+            f"  {hop['host']}:{hop['port']} TLS {hop['tls']['level']} ({hop['tls']['source']})"
+            for hop in route["hops"]
+        ]
     return "\n".join(lines)
 
 

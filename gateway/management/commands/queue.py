@@ -31,7 +31,9 @@ class Command(BaseCommand):
         parser.add_argument("--reason", help="reason of the last deferral or hold")
         parser.add_argument("--state", choices=[state.value for state in OPEN])
         parser.add_argument("--all", action="store_true", help="allow a verb without any filter")
-        parser.add_argument("--dry-run", action="store_true", help="only say how many recipients a verb would change")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only say how many recipients a verb would change"
+        )
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -49,7 +51,10 @@ class Command(BaseCommand):
 
     @staticmethod
     def _is_filtered(options: dict[str, Any]) -> bool:
-        return any(options[name] for name in ("customer", "domain", "recipient", "sender", "message", "reason", "state"))
+        return any(
+            options[name]
+            for name in ("customer", "domain", "recipient", "sender", "message", "reason", "state")
+        )
 
     @staticmethod
     def _select(options: dict[str, Any]) -> QuerySet[Recipient]:
@@ -61,7 +66,9 @@ class Command(BaseCommand):
             "reason": options["reason"],
             "state": options["state"],
         }
-        found = Recipient.objects.filter(state__in=OPEN, **{name: value for name, value in wanted.items() if value})
+        found = Recipient.objects.filter(
+            state__in=OPEN, **{name: value for name, value in wanted.items() if value}
+        )
         if not options["message"]:
             return found
         try:
@@ -70,7 +77,11 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def _say(self, options: dict[str, Any], result: dict[str, int]) -> None:
-        text = json.dumps(result) if options["json"] else ", ".join(f"{key}: {value}" for key, value in result.items())
+        text = (
+            json.dumps(result)
+            if options["json"]
+            else ", ".join(f"{key}: {value}" for key, value in result.items())
+        )
         self.stdout.write(text)
 
     def _show(self, selected: QuerySet[Recipient], *, as_json: bool) -> None:
@@ -78,7 +89,9 @@ class Command(BaseCommand):
         if as_json:
             self.stdout.write(json.dumps(picture))
             return
-        self.stdout.write(f"queued {picture['queued']}, held {picture['held']}, oldest {picture['oldest'] or '-'}")
+        self.stdout.write(
+            f"queued {picture['queued']}, held {picture['held']}, oldest {picture['oldest'] or '-'}"
+        )
         for title in ("by_destination", "by_reason"):
             self.stdout.write(f"\n{title.replace('_', ' ')}:")
             for row in picture[title]:

@@ -31,7 +31,11 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         for line in lines:
             self.stdout.write(line)
-        self.stdout.write("nothing to change" if not lines else f"{len(lines)} change(s){', not made' if options['check'] else ''}")
+        self.stdout.write(
+            "nothing to change"
+            if not lines
+            else f"{len(lines)} change(s){', not made' if options['check'] else ''}"
+        )
 
 
 @transaction.atomic

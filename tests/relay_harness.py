@@ -1,0 +1,262 @@
+"""A real relay for tests: `manage.py relay` with its own processes and database, next hops and DNS of the test.
+
+relay = start_relay(dns=dns_server, hop_port=hop.port)
+with relay.client("acme-web") as smtp: smtp.sendmail(...)
+relay.wait_for("SELECT count(*) FROM gateway_recipient WHERE state = 'delivered'", 3)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import smtplib
+import socket
+import sqlite3
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.services import free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+SECRET = "only for tests"
+READY_S = 30.0
+
+SETUP = """
+[[gateways]]
+name = "good1"
+pool = "good"
+hostname = "good1.smg.example"
+next_hop = "127.0.0.1:{good}"
+[[gateways]]
+name = "bad1"
+pool = "bad"
+hostname = "bad1.smg.example"
+next_hop = "127.0.0.1:{bad}"
+[[customers]]
+name = "ACME"
+slug = "acme"
+  [[customers.credentials]]
+  username = "acme-web"
+  secret = "only for tests"
+  [[customers.domains]]
+  name = "acme.example"
+  verified = true
+[[customers]]
+name = "Globex"
+slug = "globex"
+  [[customers.credentials]]
+  username = "globex-web"
+  secret = "only for tests"
+  [[customers.domains]]
+  name = "globex.example"
+  verified = true
+"""
+
+
+@dataclass
+class RunningRelay:
+    directory: Path
+    env: dict[str, str]
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+    logs: list[Path] = field(default_factory=list)
+
+    def manage(self, *arguments: str, stdin: bytes | None = None) -> str:
+        """Output of a management command in the relay's environment."""
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.env, input=stdin, capture_output=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
+
+    def apply(self, text: str) -> str:
+        path = self.directory / "setup.toml"
+        path.write_text(text)
+        return self.manage("apply", str(path))
+
+    def start(self) -> None:
+        log = self.directory / f"relay{len(self.logs)}.log"
+        self.logs.append(log)
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "relay"], cwd=ROOT, env=self.env, stdout=output, stderr=output
+            )
+        self._wait_ready()
+
+    def _wait_ready(self) -> None:
+        end = time.monotonic() + READY_S
+        while time.monotonic() < end:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+                    if connection.recv(100).startswith(b"220"):
+                        return
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError(f"relay not ready: {self.log}")
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """kill -9 of the whole tree: the children die with their parent."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, signum: int) -> None:
+        if self.process is not None:
+            self.process.send_signal(signum)
+            self.process.wait(timeout=30)
+            self.process = None
+
+    @property
+    def log(self) -> str:
+        return self.logs[-1].read_text() if self.logs else ""
+
+    @property
+    def is_sqlite(self) -> bool:
+        return "DATABASE_URL" not in self.env
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Rows of one SELECT, from outside of the relay."""
+        if self.is_sqlite:
+            with sqlite3.connect(self.directory / "smg.sqlite3", timeout=20) as connection:
+                return connection.execute(sql, parameters).fetchall()
+        import psycopg
+
+        with psycopg.connect(self.env["DATABASE_URL"]) as connection:
+            return connection.execute(sql.replace("?", "%s"), parameters).fetchall()
+
+    def wait_for(self, sql: str, value: Any, timeout_s: float = 20.0) -> None:
+        """Until a SELECT gives one value; fails with what it gave instead."""
+        end = time.monotonic() + timeout_s
+        while (found := self.query(sql)[0][0]) != value:
+            assert time.monotonic() < end, f"{sql}: {found!r}, expected {value!r}\n{self.log[-4000:]}"
+            time.sleep(0.05)
+
+    def client(self, username: str = "acme-web", secret: str = SECRET) -> smtplib.SMTP:
+        smtp = smtplib.SMTP("127.0.0.1", self.port, timeout=30)
+        smtp.ehlo("client.acme.example")
+        smtp.starttls(context=ssl._create_unverified_context())  # noqa: S323 - the relay's certificate is self-signed
+        smtp.ehlo("client.acme.example")
+        smtp.login(username, secret)
+        return smtp
+
+    def send(
+        self, sender: str, recipient: str | list[str], message: bytes, username: str = "acme-web"
+    ) -> str:
+        """'' when accepted, else the reply's code and text."""
+        with self.client(username) as smtp:
+            try:
+                smtp.sendmail(sender, recipient, message)
+            except smtplib.SMTPSenderRefused as error:
+                return f"{error.smtp_code} {error.smtp_error.decode()}"
+            except smtplib.SMTPRecipientsRefused as error:
+                code, text = next(iter(error.recipients.values()))
+                return f"{code} {text.decode()}"
+            except smtplib.SMTPDataError as error:
+                return f"{error.smtp_code} {error.smtp_error.decode()}"
+        return ""
+
+
+def environment(directory: Path, dns_endpoint: str, **settings: str) -> dict[str, str]:
+    """What a relay of its own needs; settings override."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SMG_") and name != "DATABASE_URL"
+    }
+    return {
+        **kept,
+        "DJANGO_SETTINGS_MODULE": "portal.settings",
+        "SMG_ENV_FILE": os.devnull,
+        "SECRET_KEY": "only for tests, long enough for every check that counts characters 0123456789",
+        "SMG_HOSTNAME": "smtp.smg.example",
+        "SMG_VAR_DIR": str(directory),
+        "SMG_RELAY_PROCESSES": "2",
+        "SMG_NAMESERVERS": dns_endpoint,
+        "SMG_PRIVATE_MX_NETWORKS": "127.0.0.0/8",
+        **settings,
+    }
+
+
+class Relays:
+    """Makes relays below one temporary directory; the migrated database is made once and copied."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+        self._made: list[RunningRelay] = []
+
+    def make(self, dns_endpoint: str, setup: str, **settings: str) -> RunningRelay:
+        """A relay with its database set up, not yet started."""
+        directory = self._base / f"relay{len(self._made)}"
+        directory.mkdir(parents=True)
+        port = free_port()
+        env = environment(directory, dns_endpoint, SMG_SMTP_LISTEN=f"127.0.0.1:{port}", **settings)
+        relay = RunningRelay(directory, env, port)
+        self._made.append(relay)
+        self._database(relay)
+        relay.apply(setup)
+        return relay
+
+    def start(self, dns_endpoint: str, setup: str, **settings: str) -> RunningRelay:
+        relay = self.make(dns_endpoint, setup, **settings)
+        relay.start()
+        return relay
+
+    def _database(self, relay: RunningRelay) -> None:
+        url = os.environ.get("DATABASE_URL", "")
+        if url.startswith("postgres"):
+            relay.env["DATABASE_URL"] = _new_database(url, f"{self._base.name}_{len(self._made)}")
+            relay.manage("migrate", "--verbosity", "0")
+            return
+        template = self._base / "template.sqlite3"
+        if not template.exists():
+            relay.manage("migrate", "--verbosity", "0")
+            with sqlite3.connect(relay.directory / "smg.sqlite3") as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            shutil.copy(relay.directory / "smg.sqlite3", template)
+        else:
+            shutil.copy(template, relay.directory / "smg.sqlite3")
+
+    def stop_all(self) -> None:
+        for relay in self._made:
+            relay.kill()
+
+
+def _new_database(url: str, name: str) -> str:
+    import psycopg
+
+    name = "smg_" + "".join(character for character in name.lower() if character.isalnum())
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def mail(
+    text: str = "Hello, this is an ordinary letter.\r\n",
+    *,
+    author: str = "web@acme.example",
+    subject: str = "Hello",
+) -> bytes:
+    return f"From: {author}\r\nTo: someone@partner.example\r\nSubject: {subject}\r\n\r\n{text}".encode()
+
+
+def numbered(number: int) -> bytes:
+    return mail(f"This is letter number {number}.\r\n", subject=f"no-{number}")
+
+
+def decoded(row: Any) -> Any:
+    """A JSON column, which SQLite gives as text."""
+    return json.loads(row) if isinstance(row, str) else row
