@@ -184,7 +184,7 @@ def test_a_step_never_imports_another_step() -> None:
 def test_only_the_relay_assembles() -> None:
     """relay -> accept -> pipeline -> steps: nobody below imports something above (the gatekeeper is accept's hand)."""
     above = {"gateway.relay", "gateway.pipeline"}
-        allowed = {"relay", "relay_master", "pipeline", "gatekeeper", "management"}
+    allowed = {"relay", "relay_master", "pipeline", "gatekeeper", "management"}
     broken = [
         found
         for found in imports()
