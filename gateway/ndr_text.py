@@ -191,9 +191,14 @@ def _by_cause(report: ReportInput, dictionary: CodeDictionary) -> dict[tuple[str
     groups: dict[tuple[str, ...], Group] = {}
     for item in report.recipients:
         entry = entry_of(item, dictionary)
-        key = (item.action, entry.key, item.remote_mta, item.speaker, str(item.reply), item.gateway)
+        key = (item.action, entry.key, item.remote_mta, item.speaker, _without_address(item), item.gateway)
         groups.setdefault(key, Group(entry, [])).items.append(item)
     return groups
+
+
+def _without_address(item: RecipientReport) -> str:
+    """The reply as it is said of any recipient: most servers repeat the address."""
+    return str(item.reply).lower().replace(item.address.lower(), "")
 
 
 def _cause_block(group: Group, report: ReportInput, dictionary: CodeDictionary) -> str:

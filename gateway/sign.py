@@ -106,7 +106,7 @@ def _envelope(mail: Mail, body: bytes) -> Envelope:
     """What `prepare` must know of the envelope."""
     return Envelope(
         id=mail.id,
-        customer_id=mail.customer_id,
+        customer_id=mail.customer_id if mail.kind == "customer" else None,  # reports come from us
         credential_id=None,
         sender=mail.sender,
         recipients=[],

@@ -146,6 +146,15 @@ def test_one_report_lists_all_recipients():
     assert "bob@globex.example carol@globex.example What happened" in text
 
 
+def test_replies_that_differ_by_the_address_only_are_one_cause():
+    names = ("bob", "Carol", "dora")
+    replies = {name: Reply(550, "5.1.1", f"<{name.lower()}@globex.example>: User unknown") for name in names}
+    items = [recipient(address=f"{name}@globex.example", reply=reply) for name, reply in replies.items()]
+    text = text_of(build_report("failed", report(*items)))
+    assert "bob@globex.example Carol@globex.example dora@globex.example What happened" in text
+    assert text.count("said:") == 1
+
+
 def test_a_thousand_recipients_stay_readable():
     many = [recipient(address=f"user{number}@globex.example") for number in range(1000)]
     raw = build_report("failed", report(*many))
