@@ -1,8 +1,8 @@
 """Who may look at subjects and bodies, and the log of every look.
 
 Support sees metadata. Content needs a grant: given by the customer for some time, or taken in an emergency
-(break-glass) by one person for one message, with a reason, for an hour; the customer is told at once. Every look adds a row that is
-chained to the one before it by a hash, so that a row that was changed or taken away is found.
+(break-glass) by one person for one message, with a reason, for an hour; the customer is told at once. Every look
+adds a row that is chained to the one before it by a hash, so that a row that was changed or taken away is found.
 """
 
 from __future__ import annotations

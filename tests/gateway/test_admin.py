@@ -19,9 +19,26 @@ from gateway import crypto
 from gateway.control import appeals as appeal_verbs
 from gateway.control import credentials, customers, domains, gateways, queue_filter
 from gateway.models import (
-    Appeal, Attempt, AuditEntry, Bar, Credential, Customer, DkimKey, Domain, Gateway, Message, NdrReport, Recipient, Refusal,
-    Shaping, SourceNetwork, SpamException, Suppression, TlsRule, Worker,
-)  # fmt: skip
+    Appeal,
+    Attempt,
+    AuditEntry,
+    Bar,
+    Credential,
+    Customer,
+    DkimKey,
+    Domain,
+    Gateway,
+    Message,
+    NdrReport,
+    Recipient,
+    Refusal,
+    Shaping,
+    SourceNetwork,
+    SpamException,
+    Suppression,
+    TlsRule,
+    Worker,
+)
 from gateway.rules.ids import IdMaker
 from portal.models import User
 
@@ -91,19 +108,33 @@ def everything(acme: Customer) -> dict[type, Any]:
         customer=acme, message=message, created_by="alice@acme.example", flip=["LOTTERY"]
     )
     return {
-        Customer: acme, Domain: domain, Gateway: gateway, Message: message, Recipient: recipient, DkimKey: key, Appeal: appeal,
+        Customer: acme,
+        Domain: domain,
+        Gateway: gateway,
+        Message: message,
+        Recipient: recipient,
+        DkimKey: key,
+        Appeal: appeal,
         Credential: credentials.create(acme, actor=SAM, username="acme-web")[0],
         SourceNetwork: customers.add_network(acme, actor=SAM, network="192.0.2.0/28"),
         TlsRule: TlsRule.objects.create(customer=acme, recipient_domain="bank.example"),
         Bar: Bar.objects.create(gateway=gateway, destination="gmx.example", until=now, reason="554 <script>"),
         Shaping: Shaping.objects.create(destination="gmx.example"),
-        Worker: Worker.objects.create(owner="n:1", node="n", pid=1, slot=0, started_at=now, seen_at=now, degraded={"clamd": "off"}),
+        Worker: Worker.objects.create(
+            owner="n:1", node="n", pid=1, slot=0, started_at=now, seen_at=now, degraded={"clamd": "off"}
+        ),
         Refusal: Refusal.objects.create(at=now, customer=acme, stage="rcpt", code=550, text="no", reason="x"),
-        NdrReport: NdrReport.objects.create(at=now, customer=acme, message=message, address="b@g.example", domain="g.example", cause="5.1.1"),
-        Suppression: Suppression.objects.create(customer=acme, address="gone@globex.example", reason="unknown_user"),
-        SpamException: SpamException.objects.create(customer=acme, symbols=["LOTTERY"], expires_at=now + timedelta(days=1), created_by=SAM),
+        NdrReport: NdrReport.objects.create(
+            at=now, customer=acme, message=message, address="b@g.example", domain="g.example", cause="5.1.1"
+        ),
+        Suppression: Suppression.objects.create(
+            customer=acme, address="gone@globex.example", reason="unknown_user"
+        ),
+        SpamException: SpamException.objects.create(
+            customer=acme, symbols=["LOTTERY"], expires_at=now + timedelta(days=1), created_by=SAM
+        ),
         AuditEntry: AuditEntry.objects.first(),
-    }  # fmt: skip
+    }
 
 
 def pages() -> Iterator[type]:

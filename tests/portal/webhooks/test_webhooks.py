@@ -38,9 +38,14 @@ def happen(customer: Customer) -> None:
         recipient_count=1,
     )
     recipient = Recipient.objects.create(
-        id=IDS.next(int(at.timestamp() * 1000)), message=message, customer=customer, address="b@globex.example",
-        domain="globex.example", expires_at=at, pool="good",
-    )  # fmt: skip
+        id=IDS.next(int(at.timestamp() * 1000)),
+        message=message,
+        customer=customer,
+        address="b@globex.example",
+        domain="globex.example",
+        expires_at=at,
+        pool="good",
+    )
     Attempt.objects.create(
         message=message, recipient=recipient.pk, at=at, state="queued", stage="rcpt", code=451
     )
@@ -68,10 +73,18 @@ def deliveries(**wanted: Any) -> list[str]:
 @pytest.mark.parametrize(
     "url",
     [
-        "http://hook.example/", "ftp://hook.example/", "https://user:pw@hook.example/", "https://127.0.0.1/", "https://[::1]/",
-        "https://169.254.169.254/latest", "https://[::ffff:10.0.0.1]/", "not a url", "https://", "javascript:alert(1)",
+        "http://hook.example/",
+        "ftp://hook.example/",
+        "https://user:pw@hook.example/",
+        "https://127.0.0.1/",
+        "https://[::1]/",
+        "https://169.254.169.254/latest",
+        "https://[::ffff:10.0.0.1]/",
+        "not a url",
+        "https://",
+        "javascript:alert(1)",
     ],
-)  # fmt: skip
+)
 def test_urls_that_cannot_be_webhooks(acme: Customer, url: str) -> None:
     with pytest.raises(ValidationError):
         endpoints.create(acme, url=url, actor=ALICE)
@@ -262,4 +275,4 @@ def test_the_whole_run(endpoint: WebhookEndpoint, receiver: Receiver, acme: Cust
     happen(acme)
     assert tasks.run() == "3 made, 3 sent, 0 forgotten"
     assert not WebhookDelivery.objects.filter(pk=old.pk).exists()
-    assert sender.KEPT_CHARS >= len(receiver.body)
+    assert len(receiver.body) <= sender.KEPT_CHARS
