@@ -38,6 +38,7 @@ class User(AbstractUser):
     language = models.CharField(_("language"), max_length=2, default="en", choices=[("en", "English"), ("de", "Deutsch")])
     time_zone = models.CharField(_("time zone"), max_length=64, default="Europe/Berlin")
     theme = models.CharField(_("appearance"), max_length=6, choices=Theme, default=Theme.SYSTEM)
+    shortcuts = models.BooleanField(_("keyboard shortcuts"), default=True)
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: list[str] = []
@@ -72,6 +73,32 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} ({self.get_role_display()}, {self.customer})"
+
+
+class Invitation(models.Model):
+    """A link that makes somebody a member: works once and for a week. Only its hash is stored."""
+
+    customer = models.ForeignKey(Customer, models.CASCADE, related_name="invitations", verbose_name=_("customer"))
+    email = models.EmailField(_("e-mail address"))
+    role = models.CharField(_("role"), max_length=6, choices=Membership.Role, default=Membership.Role.VIEWER)
+    token_hash = models.CharField(max_length=64, unique=True, editable=False)
+    invited_by = models.CharField(_("invited by"), max_length=254)
+    created_at = models.DateTimeField(_("invited"), auto_now_add=True)
+    expires_at = models.DateTimeField(_("valid until"))
+    accepted_at = models.DateTimeField(_("accepted"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("invitation")
+        verbose_name_plural = _("invitations")
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                "customer", "email", condition=models.Q(accepted_at__isnull=True), name="invitation_open_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email} ({self.customer})"
 
 
 from portal.integration_models import *  # noqa: E402, F403
