@@ -10,7 +10,7 @@ from gateway.codes import code_dictionary
 from gateway.config import Config
 from gateway.ndr import build_report
 from gateway.rules.codes import explain
-from gateway.rules.dsn import RecipientReport, ReportInput
+from gateway.rules.dsn import RecipientReport, ReportInput, in_our_words
 from gateway.rules.headers import subject
 from gateway.rules.ids import IdMaker, to_text
 from gateway.rules.notify import Report
@@ -39,27 +39,25 @@ class NdrMail:
         now = about[0][1].at
         message_id = self._next_id(now)
         customer = snapshot.customers.get(mail.customer_id or 0)
-        content = build_report(
-            report.value,
-            ReportInput(
-                now=now,
-                seed=to_text(message_id),
-                reporting_mta=self._config.hostname,
-                sender=str(mail.sender),
-                arrival=mail.received_at,
-                queue_id=to_text(mail.id),
-                recipients=tuple(self._recipient(snapshot, report, *pair) for pair in about),
-                original=original,
-                envid=mail.envid,
-                ret=mail.ret,
-                language=customer.language if customer else "en",
-                category=mail.category,
-                symbols=mail.symbols,
-                message_url=f"{self._config.public_url}/messages/{to_text(mail.id)}/",
-                support_email=self._config.support_email,
-            ),
+        said = ReportInput(
+            now=now,
+            seed=to_text(message_id),
+            reporting_mta=self._config.hostname,
+            sender=str(mail.sender),
+            arrival=mail.received_at,
+            queue_id=to_text(mail.id),
+            recipients=tuple(self._recipient(snapshot, report, *pair) for pair in about),
+            original=original,
+            envid=mail.envid,
+            ret=mail.ret,
+            language=customer.language if customer else "en",
+            smtputf8=mail.smtputf8,
+            category=mail.category,
+            symbols=mail.symbols,
+            message_url=f"{self._config.public_url}/messages/{to_text(mail.id)}/",
+            support_email=self._config.support_email,
         )
-        return self._message(message_id, mail.customer_id, mail.sender, content, now, related=mail.id)
+        return self._message(message_id, mail.customer_id, mail.sender, report, said, related=mail.id)
 
     def refused(self, context: Context, envelope: Envelope, verdict: Verdict) -> NewMessage:
         """The report about a message that was refused after DATA (a virus); it never quotes the body."""
@@ -67,39 +65,40 @@ class NdrMail:
             raise ValueError("nothing to report")
         now = context.now
         message_id = self._next_id(now)
-        content = build_report(
-            Report.FAILED.value,
-            ReportInput(
-                now=now,
-                seed=to_text(message_id),
-                reporting_mta=self._config.hostname,
-                sender=str(envelope.sender),
-                arrival=envelope.received_at,
-                queue_id=to_text(envelope.id),
-                recipients=tuple(
-                    RecipientReport(
-                        address=str(item.address),
-                        action=Report.FAILED.value,
-                        reply=verdict.refused.reply,
-                        orcpt=item.orcpt,
-                        reason=verdict.refused.reason,
-                    )
-                    for item in envelope.recipients
-                ),
-                original=envelope.body,
-                envid=envelope.envid,
-                language=context.customer.language,
-                quote_body=False,
-                support_email=self._config.support_email,
+        said = ReportInput(
+            now=now,
+            seed=to_text(message_id),
+            reporting_mta=self._config.hostname,
+            sender=str(envelope.sender),
+            arrival=envelope.received_at,
+            queue_id=to_text(envelope.id),
+            recipients=tuple(
+                RecipientReport(
+                    address=str(item.address),
+                    action=Report.FAILED.value,
+                    reply=verdict.refused.reply,
+                    orcpt=item.orcpt,
+                    reason=verdict.refused.reason,
+                )
+                for item in envelope.recipients
             ),
+            original=envelope.body,
+            envid=envelope.envid,
+            language=context.customer.language,
+            smtputf8=envelope.smtputf8,
+            quote_body=False,
+            support_email=self._config.support_email,
         )
-        return self._message(message_id, context.customer.id, envelope.sender, content, now, related=None)
+        return self._message(
+            message_id, context.customer.id, envelope.sender, Report.FAILED, said, related=None
+        )
 
     def row(
         self, report: Report, parcel: Parcel, recipient: OpenRecipient, outcome: Outcome, mail_id: int | None
     ) -> dict[str, Any]:
         """The NdrReport row the customer reads in the portal, whether or not a mail was sent."""
-        cause = explain(outcome.reply.code, outcome.reply.enhanced, outcome.reply.text, code_dictionary())
+        reply = outcome.reply
+        cause = explain(reply.code, reply.enhanced, reply.text, code_dictionary(), reason=outcome.reason)
         return {
             "at": outcome.at,
             "customer_id": parcel.mail.customer_id,
@@ -127,6 +126,7 @@ class NdrMail:
             reply=outcome.reply,
             orcpt=recipient.orcpt,
             remote_mta=outcome.remote_host,
+            is_own=in_our_words(outcome.reply, outcome.stage),
             last_attempt=outcome.at,
             will_retry_until=recipient.expires_at if report is Report.DELAYED else None,
             gateway=gateway.name if gateway else "",
@@ -142,12 +142,13 @@ class NdrMail:
         message_id: int,
         customer_id: int | None,
         to: Address,
-        content: bytes,
-        now: datetime,
+        report: Report,
+        said: ReportInput,
         *,
         related: int | None,
     ) -> NewMessage:
         """An NDR leaves like clean mail, from the null sender, and is due at once for any process."""
+        content, now = build_report(report.value, said), said.now
         message = {
             "id": message_id,
             "kind": "ndr",
@@ -160,7 +161,8 @@ class NdrMail:
             "recipient_count": 1,
             "client_ip": None,
             "category": Category.CLEAN.value,
-            "smtputf8": not str(to).isascii(),
+            "eight_bit": not content.isascii(),
+            "smtputf8": said.is_international,
             "related": related,
         }
         recipient = {
