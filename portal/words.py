@@ -77,9 +77,10 @@ CHIPS: dict[str, dict[str, Chip]] = {
         "dane": Chip(_("Encrypted, checked by DANE"), "info", "lock"),
     },
     "probe": {
-        "good": Chip(_("Can be met"), "good", "check"),
-        "bad": Chip(_("Cannot be met"), "bad", "cross"),
-        "unknown": Chip(_("Not known"), "warn", "clock"),
+        "works": Chip(_("Can be met"), "good", "check"),
+        "partly": Chip(_("Only by some servers"), "warn", "warning"),
+        "fails": Chip(_("Cannot be met"), "bad", "cross"),
+        "unavailable": Chip(_("Not known"), "warn", "clock"),
         "": Chip(_("Not tested yet"), "", "clock"),
     },
     "check": {  # outcome of a trace entry

@@ -72,7 +72,11 @@ def make_resolver() -> Resolver:
 
 def demo_zone() -> StaticZone | None:
     """The demo's domains, which no real DNS knows; None outside of the demo."""
-    return None
+    if not settings.SMG.demo:
+        return None
+    from gateway.demo_dns import demo_dns
+
+    return demo_dns()
 
 
 def _wanted_key(key: DkimKey) -> WantedKey:

@@ -59,7 +59,7 @@ def _canonical(customer: Customer, values: dict[str, Any]) -> dict[str, Any]:
         raise ValidationError(_("Unknown fields: %(names)s"), params={"names": ", ".join(sorted(unknown))})
     found = dict(values)
     if "recipient_domain" in found:
-        found["recipient_domain"] = _pattern(found["recipient_domain"])
+        found["recipient_domain"] = canonical_pattern(found["recipient_domain"])
     if found.get("sender_domain"):
         found["sender_domain"] = _own_domain(customer, found["sender_domain"])
     if "fingerprint" in found:
@@ -67,7 +67,8 @@ def _canonical(customer: Customer, values: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _pattern(text: str) -> str:
+def canonical_pattern(text: str) -> str:
+    """'Bank.Example.' -> 'bank.example', '.bank.example' stays a pattern. Raises ValidationError."""
     text = text.strip()
     dot = "." if text.startswith(".") else ""
     return dot + _domain(text.lstrip("."), "recipient_domain")

@@ -1,0 +1,87 @@
+"""What the demo's mail is about: subjects, partners, and the ways it can end. Invented, and close to real days."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SUBJECTS = (
+    "Invoice 2026-{n}", "Your order {n} has been shipped", "Minutes of the meeting", "Rechnung Nr. {n}", "Offer {n}",
+    "Ihre Bestellung {n} ist unterwegs", "Re: Delivery date", "Password reset for your account", "Angebot {n}",
+    "Weekly report", "Reminder: appointment tomorrow", "Re: Question about item {n}", "Versandbestätigung {n}",
+    "Contract for signature", "Re: Besprechung am Donnerstag", "Newsletter November", "Delivery note {n}",
+)  # fmt: skip
+SPAM_SUBJECTS = (
+    "Last chance: 80 % off everything!!!",
+    "You have won, claim now",
+    "Re: your account will be closed",
+)
+SENDERS = (
+    "shop@acme.example",
+    "invoices@acme.example",
+    "alice@acme.example",
+    "support@acme.example",
+    "news@acme.example",
+)
+RECIPIENTS = (
+    "dora@customer.example", "erik@customer.example", "fatima@partner.example", "office@partner.example",
+    "giorgio@customer.example", "treasury@bank.example", "hannah@example.org", "ivan@example.net", "jana@example.com",
+    "einkauf@partner.example", "kim@example.org", "buchhaltung@customer.example",
+)  # fmt: skip
+
+CLEAN_SYMBOLS = [["WORDING", 3.1], ["LINKS_VS_SENDER", -2.4], ["MESSAGE_ID", -1.2], ["BASE", 4.0]]
+SPAM_SYMBOLS = [
+    ["WORDING", 31.5], ["SUBJECT", 14.2], ["LINK_SHORTENER", 12.8], ["IMAGE_ONLY", 9.6], ["MONEY", 6.1], ["BASE", 4.0],
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How one recipient ends: the last reply, its reason, and a failed try before it."""
+
+    state: str
+    code: int
+    enhanced: str
+    text: str
+    reason: str = ""
+    cause: str = ""  # key of the code dictionary
+    address: str = ""  # a recipient that fits
+    first_try: str = ""  # reply of an earlier, temporary failure
+
+
+DELIVERED = Ending("delivered", 250, "2.0.0", "Ok: queued as {n}", "delivered")
+GREYLISTED = Ending(
+    "delivered",
+    250,
+    "2.0.0",
+    "Ok: queued as {n}",
+    "delivered",
+    first_try="450 4.2.0 Greylisted, please come back in 60 s",
+)
+UNKNOWN = Ending(
+    "bounced", 550, "5.1.1", "<{to}>: Recipient address rejected: User unknown in mailbox table", "unknown_user",
+    address="nobody@customer.example",
+)  # fmt: skip
+FULL = Ending(
+    "bounced",
+    552,
+    "5.2.2",
+    "The email account that you tried to reach is over quota",
+    "quota",
+    address="full@partner.example",
+)
+POLICY = Ending(
+    "bounced", 550, "5.7.26", "Unauthenticated email from acme-shop.example is not accepted due to its DMARC policy",
+    "authentication", address="leo@example.net",
+)  # fmt: skip
+WAITING = Ending(
+    "queued",
+    452,
+    "4.2.2",
+    "The email account that you tried to reach is over quota",
+    "quota",
+    address="full@customer.example",
+)
+HELD = Ending(
+    "held", 454, "4.7.0", "TLS not available: certificate does not match the name mx.bank.example", "tls_required",
+    address="treasury@bank.example",
+)  # fmt: skip

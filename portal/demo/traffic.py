@@ -1,0 +1,285 @@
+"""Some days of mail for the demo: messages with their traces and attempts, refusals, reports, and the hourly counts
+that belong to them. The same seed makes the same days."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from gateway.codes import code_dictionary
+from gateway.models import (
+    Attempt,
+    Body,
+    Credential,
+    Customer,
+    Gateway,
+    HourlyCount,
+    Message,
+    NdrReport,
+    Recipient,
+    Refusal,
+    Suppression,
+)
+from gateway.rules.codes import explain
+from gateway.rules.ids import NODES, IdMaker
+from portal.demo import letters
+from portal.demo.letters import Ending
+
+DAYS = 7
+A_DAY = 110  # messages on a working day
+TLS = {"version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "verified": True, "policy": "opportunistic"}
+
+
+class Traffic:
+    """Builds all rows first, then stores them in one transaction."""
+
+    def __init__(self, customer: Customer, now: datetime, seed: int = 7) -> None:
+        self.customer = customer
+        self.now = now
+        self.dice = random.Random(seed)  # noqa: S311 - a story, not a secret
+        self.ids = IdMaker(NODES - 1)
+        self.gateways = {pool: list(Gateway.objects.filter(pool=pool)) for pool in ("good", "bad")}
+        self.login = Credential.objects.filter(customer=customer).first()
+        self.messages: list[Message] = []
+        self.recipients: list[Recipient] = []
+        self.attempts: list[Attempt] = []
+        self.reports: list[NdrReport] = []
+        self.refusals: list[Refusal] = []
+        self.bodies: list[Body] = []
+        self.counts: dict[datetime, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+
+    def make(self) -> int:
+        """Store the days; returns the number of messages. Does nothing where there is mail already."""
+        if self.customer.messages.exists():
+            return 0
+        for at in self._moments():
+            self._message(at)
+        self._open_ones()
+        self._refusals()
+        self._store()
+        return len(self.messages)
+
+    def _moments(self) -> Iterator[datetime]:
+        """Busy mornings, quiet nights, slow week-ends."""
+        start = self.now - timedelta(days=DAYS)
+        for hours in range(DAYS * 24):
+            hour = start + timedelta(hours=hours)
+            local = timezone.localtime(hour)
+            share = (
+                (0.15 if local.weekday() > 4 else 1.0) * (9 if 7 <= local.hour < 18 else 1) / (11 * 9 + 13)
+            )
+            number = round(A_DAY * share + self.dice.uniform(-0.5, 1.5))
+            yield from sorted(hour + timedelta(seconds=self.dice.randrange(3600)) for _ in range(number))
+
+    def _message(self, at: datetime) -> None:
+        if self.dice.random() < 0.04:
+            self._add(at, self._pick(letters.SPAM_SUBJECTS), letters.DELIVERED, spam=True)
+            return
+        endings = (letters.DELIVERED, letters.GREYLISTED, letters.UNKNOWN, letters.FULL, letters.POLICY)
+        ending = self.dice.choices(endings, weights=(90, 5, 3, 1, 1))[0]
+        self._add(at, self._pick(letters.SUBJECTS), ending)
+
+    def _open_ones(self) -> None:
+        self._add(self.now - timedelta(minutes=50), "Statement of account", letters.HELD)
+        self._add(self.now - timedelta(minutes=35), "Angebot 7731", letters.WAITING)
+        self._add(self.now - timedelta(minutes=12), "Re: Delivery date", letters.WAITING)
+
+    def _add(self, at: datetime, subject: str, ending: Ending, *, spam: bool = False) -> None:
+        message = self._head(at, subject, spam)
+        number = 1 if ending.address or self.dice.random() < 0.85 else 3
+        message.recipient_count = number
+        self.messages.append(message)
+        for place in range(number):
+            self._recipient(message, ending if place == 0 else letters.DELIVERED)
+        self._count(message, ending, number)
+
+    def _head(self, at: datetime, subject: str, spam: bool) -> Message:
+        sender = self._pick(letters.SENDERS)
+        score = self.dice.uniform(62, 88) if spam else self.dice.uniform(1, 14)
+        category = "clean" if not spam else "spam" if score >= 75 else "suspect"
+        symbols = letters.SPAM_SYMBOLS if spam else letters.CLEAN_SYMBOLS
+        pk = self.ids.next(int(at.timestamp() * 1000))
+        subject = subject.format(n=self.dice.randrange(1000, 9999))
+        return Message(
+            id=pk, customer=self.customer, credential=self.login, received_at=at, sender=sender,
+            sender_domain="acme.example", header_from=sender, subject=subject, message_id=f"<{pk}@acme.example>",
+            size_bytes=self.dice.randrange(3_000, 240_000), recipient_count=1, client_ip="192.0.2.10",
+            helo="mail.acme.example", client_tls="TLSv1.3 TLS_AES_256_GCM_SHA384", category=category,
+            score=round(score, 1), symbols=symbols, trace=self._trace(sender, score, category, symbols),
+        )  # fmt: skip
+
+    def _trace(self, sender: str, score: float, category: str, symbols: list[Any]) -> list[dict[str, Any]]:
+        spam = {
+            "score": round(score, 1),
+            "category": category,
+            "engine": "embedded",
+            "threshold": 40.0,
+            "symbols": symbols,
+        }
+        steps = (
+            ("account", {"customer": self.customer.slug, "login": "acme-web"}, 0.1),
+            ("sender_domain", {"domain": "acme.example"}, 1.8),
+            ("ownership", {"sender": sender}, 0.1),
+            ("rate", {"limit": self.customer.rate_limit}, 0.3),
+            ("authors", {"from": sender}, 0.2),
+            ("loop", {"received": 1}, 0.1),
+            ("virus", {"scanned": True}, 7.5),
+        )
+        trace = [
+            {"step": step, "outcome": "pass", "detail": detail, "ms": self._ms(ms)}
+            for step, detail, ms in steps
+        ]
+        return [*trace, {"step": "spam", "outcome": "info", "detail": spam, "ms": self._ms(2.4)}]
+
+    def _recipient(self, message: Message, ending: Ending) -> None:
+        address = ending.address or self._pick(letters.RECIPIENTS)
+        pool = "good" if message.category == "clean" else "bad"
+        gateway = self.dice.choice(self.gateways[pool])
+        at = message.received_at + timedelta(seconds=self.dice.uniform(0.2, 2.5))
+        text = ending.text.format(n=self.dice.randrange(10**8), to=address)
+        is_open = ending.state in ("queued", "held")
+        recipient = Recipient(
+            id=self.ids.next(int(message.received_at.timestamp() * 1000)), message=message, customer=self.customer,
+            address=address, domain=address.rpartition("@")[2], state=ending.state, pool=pool, attempts=1,
+            next_attempt_at=self.now + timedelta(minutes=20) if ending.state == "queued" else None,
+            expires_at=message.received_at + timedelta(days=5), gateway=gateway,
+            remote_host=f"mx.{address.rpartition('@')[2]}", code=ending.code, enhanced=ending.enhanced, text=text,
+            reason=ending.reason, tls=TLS, settled_at=None if is_open else at,
+        )  # fmt: skip
+        self.recipients.append(recipient)
+        self._attempts(recipient, ending, at)
+        if ending.state == "bounced":
+            self._report(recipient, at)
+        if is_open:
+            self.bodies.append(Body(message=message, content=_body(message, address)))
+
+    def _attempts(self, recipient: Recipient, ending: Ending, at: datetime) -> None:
+        if ending.first_try:
+            code, enhanced, text = ending.first_try.split(" ", 2)
+            self._attempt(recipient, at, "queued", int(code), enhanced, text, "greylisted")
+            at += timedelta(minutes=5)
+            recipient.settled_at, recipient.attempts = at, 2
+        self._attempt(
+            recipient, at, ending.state, ending.code, ending.enhanced, recipient.text, ending.reason
+        )
+
+    def _attempt(
+        self, recipient: Recipient, at: datetime, state: str, code: int, enhanced: str, text: str, reason: str
+    ) -> None:
+        self.attempts.append(
+            Attempt(
+                message_id=recipient.message_id, recipient=recipient.id, at=at, state=state, stage="rcpt",
+                gateway=recipient.gateway, remote_host=recipient.remote_host, remote_ip="203.0.113.25", code=code,
+                enhanced=enhanced, text=text, reason=reason, tls=TLS, duration_ms=self._ms(180),
+            )
+        )  # fmt: skip
+
+    def _report(self, recipient: Recipient, at: datetime) -> None:
+        cause = explain(
+            recipient.code or 0,
+            recipient.enhanced,
+            recipient.text,
+            code_dictionary(),
+            reason=recipient.reason,
+        )
+        self.reports.append(
+            NdrReport(
+                at=at, customer=self.customer, message_id=recipient.message_id, recipient=recipient.id,
+                report=self.ids.next(int(at.timestamp() * 1000)), sender=recipient.message.sender,
+                address=recipient.address,
+                domain=recipient.domain, cause=cause.key, code=recipient.code, enhanced=recipient.enhanced,
+                text=recipient.text, gateway=recipient.gateway,
+            )
+        )  # fmt: skip
+
+    def _count(self, message: Message, ending: Ending, number: int) -> None:
+        hour = self.counts[message.received_at.replace(minute=0, second=0, microsecond=0)]
+        hour["accepted"] += 1
+        hour[message.category] += 1
+        hour["recipients"] += number
+        hour["size_kib"] += message.size_bytes // 1024
+        hour["delivered"] += number - (ending.state != "delivered")
+        hour["deferred"] += bool(ending.first_try) + (ending.state == "queued")
+        hour["bounced"] += ending.state == "bounced"
+        hour["held"] += ending.state == "held"
+        hour["unknown_user"] += ending.reason == "unknown_user"
+
+    def _refusals(self) -> None:
+        told = (
+            ("mail", 550, "", "Sender Domain must resolve", "sender_domain", "shop@acme-old.example", 9),
+            (
+                "mail",
+                553,
+                "5.7.1",
+                "Sender domain is not one of your verified domains",
+                "not_owner",
+                "me@globex.example",
+                4,
+            ),
+            (
+                "data",
+                554,
+                "5.7.1",
+                "Message contains a virus (Eicar-Test-Signature)",
+                "virus",
+                "support@acme.example",
+                1,
+            ),
+            ("mail", 451, "", "Ratelimit reached", "rate_limit", "news@acme.example", 12),
+        )
+        for stage, code, enhanced, text, reason, sender, number in told:
+            for _ in range(number):
+                at = self.now - timedelta(hours=self.dice.uniform(0.5, 24 * DAYS))
+                self._refusal(at, stage, code, enhanced, text, reason, sender)
+
+    def _refusal(
+        self, at: datetime, stage: str, code: int, enhanced: str, text: str, reason: str, sender: str
+    ) -> None:
+        self.refusals.append(
+            Refusal(
+                at=at, customer=self.customer, credential=self.login, username="acme-web", stage=stage,
+                client_ip="192.0.2.10", helo="mail.acme.example", sender=sender, code=code, enhanced=enhanced,
+                text=text, reason=reason,
+                trace=[{"step": "account", "outcome": "pass", "detail": {"login": "acme-web"}, "ms": 0.1}],
+            )
+        )  # fmt: skip
+        hour = self.counts[at.replace(minute=0, second=0, microsecond=0)]
+        hour["refused"] += 1
+        hour["infected"] += reason == "virus"
+
+    @transaction.atomic
+    def _store(self) -> None:
+        for model, rows in (
+            (Message, self.messages), (Recipient, self.recipients), (Body, self.bodies), (Attempt, self.attempts),
+            (NdrReport, self.reports), (Refusal, sorted(self.refusals, key=lambda row: row.at)),
+        ):  # fmt: skip
+            model.objects.bulk_create(rows, batch_size=200)  # type: ignore[attr-defined]
+        HourlyCount.objects.bulk_create(
+            HourlyCount(customer=self.customer, hour=hour, domain="acme.example", **counts)
+            for hour, counts in self.counts.items()
+        )
+        Suppression.objects.get_or_create(
+            customer=self.customer, address="gone@customer.example",
+            defaults={"reason": "unknown_user", "text": "550 5.1.1 User unknown"},
+        )  # fmt: skip
+
+    def _pick(self, values: tuple[str, ...]) -> str:
+        return self.dice.choice(values)
+
+    def _ms(self, about: float) -> float:
+        return round(about * self.dice.uniform(0.6, 1.6), 2)
+
+
+def _body(message: Message, address: str) -> bytes:
+    """What still waits must be sendable: the demo's relay really tries it."""
+    lines = (
+        f"From: {message.sender}", f"To: {address}", f"Subject: {message.subject}", f"Message-ID: {message.message_id}",
+        f"Date: {message.received_at:%a, %d %b %Y %H:%M:%S} +0000", "", "Kind regards", "ACME", "",
+    )  # fmt: skip
+    return "\r\n".join(lines).encode()
