@@ -15,7 +15,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_SCHEMA_CLASS": "portal.api.schema.Schema",
     "DEFAULT_PAGINATION_CLASS": "portal.api.pagination.Pagination",
     "DEFAULT_THROTTLE_CLASSES": ["portal.api.throttling.Throttle"],
-    "DEFAULT_THROTTLE_RATES": {"api": "600/min"},
+    "DEFAULT_THROTTLE_RATES": {"api": "600/min", "probe": "10/min"},
     "EXCEPTION_HANDLER": "portal.api.problems.handler",
     "DEFAULT_VERSIONING_CLASS": None,
     "NUM_PROXIES": 0,

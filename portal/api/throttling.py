@@ -16,7 +16,13 @@ class Throttle(SimpleRateThrottle):
 
     def get_cache_key(self, request: Request, view: APIView) -> str:
         if request.auth is not None:  # a token; a session has none
-            return f"api-token-{request.auth.pk}"
+            return f"{self.scope}-token-{request.auth.pk}"
         if request.user.is_authenticated:
-            return f"api-user-{request.user.pk}"
-        return f"api-ip-{self.get_ident(request)}"
+            return f"{self.scope}-user-{request.user.pk}"
+        return f"{self.scope}-ip-{self.get_ident(request)}"
+
+
+class ProbeThrottle(Throttle):
+    """For what makes the gateway speak with strangers' servers."""
+
+    scope = "probe"

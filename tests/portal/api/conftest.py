@@ -36,7 +36,7 @@ Role = Membership.Role
 
 @dataclass
 class World:
-    """One customer with one object for each resource: `ids` by the resource's prefix, `secrets` that nobody else sees."""
+    """One customer with one object for each resource: `ids` by prefix, `secrets` that nobody else sees."""
 
     customer: Customer
     owner: User

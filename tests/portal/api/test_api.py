@@ -406,3 +406,44 @@ def test_no_list_counts_or_needs_many_queries(acme: World, alice: APIClient) -> 
             alice.get(f"/api/v1/{path}/")
         assert len(queries) <= 10, path
         assert not [one for one in queries if "COUNT(*)" in one["sql"]], path
+
+
+def test_the_preflight_tells_what_a_domain_can(alice: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gateway.tls.preflight import PreflightReport, Verdict
+    from portal.api import smtp_access
+
+    asked: list[str] = []
+
+    def fake(domain: str, *_args: Any, **_options: Any) -> PreflightReport:
+        asked.append(domain)
+        return PreflightReport(domain, timezone.now(), verdicts={"verify": Verdict("works")})
+
+    monkeypatch.setattr(smtp_access, "preflight_now", fake)
+    answer = post(alice, "tls-rules/preflight/", {"recipient_domain": ".Bank.Example"})
+    assert (answer.status_code, asked) == (200, ["bank.example"])
+    assert answer.json()["verdicts"] == {"verify": {"state": "works", "text": ""}}
+    assert post(alice, "tls-rules/preflight/", {"recipient_domain": "no domain"}).status_code == 400
+    statuses = {
+        post(alice, "tls-rules/preflight/", {"recipient_domain": "b.example"}).status_code for _ in range(10)
+    }
+    assert 429 in statuses
+
+
+def test_explain_is_the_relays_own_answer(
+    acme: World, alice: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gateway.explain
+
+    seen: list[Any] = []
+
+    def fake(raw: bytes, **envelope: Any) -> dict[str, Any]:
+        seen.append((raw, envelope))
+        return {"accepted": True, "reply": "250", "trace": [], "limit": {}}
+
+    monkeypatch.setattr(gateway.explain, "explain", fake)
+    body = {"credential": "ACME-web", "sender": "a@acme.example", "recipients": ["b@x.example"]}
+    assert post(alice, "explain/", {**body, "message": "Subject: x\n\nhi"}).json()["accepted"]
+    assert post(alice, "explain/", {**body, "message_base64": "aGk="}).status_code == 200
+    assert [raw for raw, _envelope in seen] == [b"Subject: x\n\nhi", b"hi"]
+    assert post(alice, "explain/", {**body, "message_base64": "?"}).status_code == 400
+    assert post(alice, "explain/", body).status_code == 400

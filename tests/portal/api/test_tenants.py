@@ -15,6 +15,7 @@ from portal.api.urls import urlpatterns as api_patterns
 from tests.portal.api.conftest import World, member, schema
 
 Operation = tuple[str, str]  # path template, method
+DRY = ("/api/v1/explain/", "/api/v1/tls-rules/preflight/")  # POSTs that change nothing
 
 
 def operations() -> Iterator[Operation]:
@@ -162,9 +163,7 @@ def test_secrets_are_never_in_a_list(acme: World, alice: APIClient) -> None:
 
 
 def writes() -> list[Operation]:
-    return [
-        (path, method) for path, method in operations() if method != "get" and resource(path) != "explain"
-    ]
+    return [(path, method) for path, method in operations() if method != "get" and path not in DRY]
 
 
 @pytest.mark.parametrize(("path", "method"), writes())
