@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from gateway.outbound.commands import BadAddress, has_bare_line_ends, needs_smtputf8, stuffed
 from gateway.outbound.errors import HopFailed, TlsFailed
@@ -18,7 +17,7 @@ from gateway.outbound.pool import SessionPool
 from gateway.outbound.session import Opener, Session, can_reach
 from gateway.outbound.transaction import Answer, StaleSession, Transaction
 from gateway.rules.replies import DELIVERED, Classification, Kind, classify_reply
-from gateway.rules.route_types import DeliveryJob, Hop, JobRecipient, Route, TlsDemand
+from gateway.rules.route_types import DeliveryJob, Hop, JobRecipient, Route, TlsDemand, TlsObservation
 from gateway.rules.types import OnFailure, Outcome, Reply, Stage, State, TlsInfo, TlsLevel
 
 log = logging.getLogger(__name__)
@@ -30,22 +29,6 @@ _INTERNAL = Reply(451, "4.3.0", "Internal error while delivering")
 _BARE_LINE_ENDS = Reply(554, "5.6.0", "The message has bare CR or LF and cannot be sent")
 _NO_UTF8 = Reply(553, "5.6.7", "The next server does not support internationalised addresses (SMTPUTF8)")
 _NOTHING_TRIED = Reply(451, "4.4.4", "No server of the destination can be reached from this gateway")
-
-
-@dataclass(frozen=True, slots=True)
-class TlsObservation:
-    """How one attempt to encrypt ended, for TLS reports and shadow rules. `failure` is None when it succeeded."""
-
-    at: datetime
-    destination: str
-    host: str
-    ip: str
-    demand: TlsDemand
-    info: TlsInfo | None
-    result: str = ""  # RFC 8460 section 4.3 result type, '' = success
-    text: str = ""
-    shadow: bool = False  # a demand that is only recorded; the mail went on under the real one
-    message_id: int = 0
 
 
 Observer = Callable[[TlsObservation], None]
@@ -225,6 +208,7 @@ class _Attempt:
             self._observe(hop, ip, shadow, None, failure, shadow=True)
             return None
         self._observe(hop, ip, shadow, session.tls, None, shadow=True)
+        self._observe(hop, ip, hop.tls, session.tls, None)
         return session
 
     def _observe(

@@ -90,7 +90,7 @@ class FakeNextHop:
         return replies.pop(0) if len(replies) > 1 else replies[0]
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, self.host, self.port, limit=1 << 20)
+        self._server = await asyncio.start_server(self._accept, self.host, self.port, limit=1 << 26)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -219,10 +219,9 @@ class _Dialogue:
         reply = await self._answer("DATA")
         if not reply.startswith("354"):
             return
-        raw = bytearray(b"\r\n")
-        while not raw.endswith(b"\r\n.\r\n"):
-            raw += await self.reader.readuntil(b"\n")
-        await self._answer("DOT", commit=bytes(raw[2:-3]))
+        self.reader._buffer[:0] = b"\r\n"  # type: ignore[attr-defined]  # so that a dot in the first line counts
+        raw = await self.reader.readuntil(b"\r\n.\r\n")
+        await self._answer("DOT", commit=raw[2:-3])
         self.mail, self.rcpts = "", []
 
     async def _answer(self, stage: str, commit: bytes | None = None) -> str:

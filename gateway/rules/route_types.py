@@ -7,9 +7,10 @@ with one Outcome per recipient. Plain values, made for being compared in tests.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from gateway.rules.policy import GatewayPolicy
-from gateway.rules.types import Address, OnFailure, TlsLevel
+from gateway.rules.types import Address, OnFailure, TlsInfo, TlsLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +92,19 @@ class DeliveryJob:
     require_tls: bool = False  # REQUIRETLS was given by the client
     ret: str = ""  # FULL | HDRS | ''
     envid: str = ""  # xtext-decoded
+
+
+@dataclass(frozen=True, slots=True)
+class TlsObservation:
+    """How one attempt to encrypt ended, for TLS reports and shadow rules. `failure` is None when it succeeded."""
+
+    at: datetime
+    destination: str
+    host: str
+    ip: str
+    demand: TlsDemand
+    info: TlsInfo | None
+    result: str = ""  # RFC 8460 section 4.3 result type, '' = success
+    text: str = ""
+    shadow: bool = False  # a demand that is only recorded; the mail went on under the real one
+    message_id: int = 0

@@ -84,6 +84,11 @@ class StsPolicies:
         fresh = await self._once(domain, announced)
         return _in_force(kept, fresh) if fresh.problem else fresh
 
+    def in_force(self, domain: str) -> StsPolicy | None:
+        """The policy as far as it is known already; asks nobody."""
+        kept = self._kept.get(domain)
+        return kept.policy if kept is not None and kept.until > self._clock() else None
+
     async def _announced(self, domain: str) -> str | None:
         try:
             return record_id((await self._resolver.txt(f"_mta-sts.{domain}")).texts)

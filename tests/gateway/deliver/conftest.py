@@ -7,7 +7,7 @@ import pytest
 import uvloop
 
 from tests.fake_next_hop import FakeNextHop
-from tests.gateway.deliver.helpers import Sending
+from tests.gateway.deliver.helpers import QUICK, Sending
 
 
 @pytest.fixture
@@ -19,6 +19,13 @@ async def hop() -> AsyncIterator[FakeNextHop]:
 @pytest.fixture
 async def sending() -> AsyncIterator[Sending]:
     made = Sending()
+    yield made
+    made.deliverer.close()
+
+
+@pytest.fixture
+async def impatient() -> AsyncIterator[Sending]:
+    made = Sending(QUICK)
     yield made
     made.deliverer.close()
 

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gateway.deliver import Deliverer, TlsObservation
+from gateway.deliver import Deliverer
 from gateway.outbound.pool import SessionPool
 from gateway.outbound.session import Deadlines, Opener
 from gateway.rules.policy import GatewayPolicy
-from gateway.rules.route_types import DeliveryJob, Hop, JobRecipient, Route, TlsDemand
+from gateway.rules.route_types import DeliveryJob, Hop, JobRecipient, Route, TlsDemand, TlsObservation
 from gateway.rules.types import Address, Outcome, Pool
 from gateway.tls.contexts import TlsContexts
 from tests.fake_next_hop import FakeNextHop
@@ -19,7 +19,8 @@ from tests.fake_next_hop import FakeNextHop
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BODY = b"From: alice@acme.example\r\nSubject: hello\r\n\r\nHello Bob\r\n.hidden dot\r\n"
 GATEWAY = GatewayPolicy(id=1, name="mta01", pool=Pool.GOOD, hostname="mta01.smg.example")
-QUICK = Deadlines(2, 0.2, 0.2, 2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2)
+PATIENT = Deadlines()
+QUICK = Deadlines(2, 0.3, 0.3, 2, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3)  # for hosts that stall
 
 
 def address(text: str) -> Address:
@@ -49,10 +50,10 @@ def route(*hops: FakeNextHop | Hop, gateway: GatewayPolicy = GATEWAY, smart_host
 
 
 class Sending:
-    """A deliverer with short deadlines; keeps what was observed about TLS."""
+    """A deliverer that keeps what was observed about TLS; patient unless told otherwise."""
 
     def __init__(
-        self, deadlines: Deadlines = QUICK, ca_file: Path | None = None, now: datetime = NOW, **pool: Any
+        self, deadlines: Deadlines = PATIENT, ca_file: Path | None = None, now: datetime = NOW, **pool: Any
     ) -> None:
         self.seen: list[TlsObservation] = []
         self.pool = SessionPool(**pool)

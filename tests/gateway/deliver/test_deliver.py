@@ -84,11 +84,12 @@ STAGES = ["BANNER", "EHLO", "MAIL", "RCPT", "DATA", "DOT"]
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("how", [DROP, STALL, GARBAGE, HTTP, LONG_LINE, ENDLESS])
 async def test_misbehaviour_at_any_stage_is_temporary(
-    hop: FakeNextHop, sending: Sending, features: tuple[str, ...], stage: str, how: str
+    hop: FakeNextHop, sending: Sending, impatient: Sending, features: tuple[str, ...], stage: str, how: str
 ) -> None:
     hop.features = features
     hop.say(stage, how)
-    outcome = await asyncio.wait_for(sending.one(job(), route(hop)), 5)
+    sending = impatient if how == STALL else sending
+    outcome = await asyncio.wait_for(sending.one(job(), route(hop)), 20)
     assert outcome.state is State.QUEUED
     expected = {DROP: "connection_lost", STALL: "timeout"}.get(how, "garbage")
     assert outcome.reason == expected
@@ -428,7 +429,7 @@ async def test_an_early_refusal_of_a_big_message_is_heard(sending: Sending) -> N
     assert (outcome.state, outcome.reply.enhanced) == (State.BOUNCED, "5.3.4")
 
 
-async def test_a_host_that_stops_reading_is_given_up(sending: Sending) -> None:
+async def test_a_host_that_stops_reading_is_given_up(impatient: Sending) -> None:
     async def stop_reading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 x\r\n")
         await reader.readline()
@@ -440,7 +441,9 @@ async def test_a_host_that_stops_reading_is_given_up(sending: Sending) -> None:
 
     server = await asyncio.start_server(stop_reading, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    outcome = await sending.one(job(body=b"x" * 30_000_000 + b"\r\n"), route(Hop("mx", port, ("127.0.0.1",))))
+    outcome = await impatient.one(
+        job(body=b"x" * 30_000_000 + b"\r\n"), route(Hop("mx", port, ("127.0.0.1",)))
+    )
     server.close()
     assert summary(outcome) == (State.QUEUED, 421, "timeout", Stage.DOT)
 

@@ -1,4 +1,4 @@
-"""DANE with the real thing: zones signed by us, served by nsd, validated by unbound, mail to a TLS server on loopback."""
+"""DANE with the real thing: zones signed by us, served by nsd, validated by unbound; mail to a TLS server."""
 
 from __future__ import annotations
 
