@@ -53,6 +53,7 @@ class NdrMail:
             language=customer.language if customer else "en",
             smtputf8=mail.smtputf8,
             category=mail.category,
+            score=mail.score,
             symbols=mail.symbols,
             message_url=f"{self._config.public_url}/messages/{to_text(mail.id)}/",
             support_email=self._config.support_email,

@@ -115,6 +115,8 @@ def _mail(envelope: Envelope, verdict: Verdict) -> Mail:
         size_bytes=envelope.size_bytes,
         body=envelope.body,
         header_from=verdict.header_from,
+        score=verdict.score,
+        tls_optional=_tls_optional(envelope.body),
         symbols=tuple(name for name, _ in verdict.symbols),
         eight_bit=envelope.eight_bit,
         smtputf8=envelope.smtputf8,
@@ -147,6 +149,7 @@ def _message_row(envelope: Envelope, verdict: Verdict, customer: CustomerPolicy)
         "eight_bit": envelope.eight_bit,
         "smtputf8": envelope.smtputf8,
         "require_tls": envelope.require_tls,
+        "tls_optional": _tls_optional(envelope.body),
         "ret": envelope.ret,
         "envid": envelope.envid[:100],
         "category": verdict.category.value,
@@ -159,6 +162,11 @@ def _message_row(envelope: Envelope, verdict: Verdict, customer: CustomerPolicy)
 def _message_id(body: bytes) -> str:
     found = headers.find(headers.split(body).fields, b"message-id")
     return headers.decode_text(found[0])[:300] if found else ""
+
+
+def _tls_optional(body: bytes) -> bool:
+    """The author would rather have it delivered than encrypted (RFC 8689 5)."""
+    return [value.lower() for value in headers.find(headers.split(body).fields, b"tls-required")] == [b"no"]
 
 
 def mail_from_row(row: Any) -> Mail:
@@ -175,6 +183,8 @@ def mail_from_row(row: Any) -> Mail:
         size_bytes=row.size_bytes,
         body=None,
         header_from=row.header_from,
+        score=row.score,
+        tls_optional=row.tls_optional,
         symbols=tuple(name for name, _ in row.symbols),
         eight_bit=row.eight_bit,
         smtputf8=row.smtputf8,

@@ -36,12 +36,14 @@ from gateway.route import Router
 from gateway.rules.gateways import sendable_here
 from gateway.rules.ids import IdMaker
 from gateway.rules.policy import Snapshot
+from gateway.rules.route_types import TlsObservation
 from gateway.scanners import clamd
 from gateway.scheduler import Scheduler
 from gateway.sign import Signer
 from gateway.smtp.server import Listener, Servers, serve
 from gateway.snapshot import SnapshotSource
 from gateway.tls.contexts import TlsContexts
+from gateway.tls.mta_sts import StsPolicies
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ HEARTBEAT_S = 5.0
 RENEW_S = 60.0
 PROBE_S = 10.0
 MAINTENANCE_S = 20.0
+DANE_TEST_S = 3600.0
 DRAIN_S = 4.0
 FINISH_S = 4.0
 MAX_SLOT = 960  # see control/mail.py, which takes what is above
@@ -69,6 +72,7 @@ class Parts:
     resolver: Resolver
     queue: MailQueue
     scheduler: Scheduler
+    router: Router
     deliverer: Deliverer
     judge: SpamJudge
     gatekeeper: RelayGatekeeper
@@ -93,6 +97,7 @@ class Relay:
         self._ids = IdMaker(0)
         self._slot = 0
         self._beats = 0  # in a row that came through
+        self._tls: list[TlsObservation] = []  # not yet counted
 
     # ---- start
 
@@ -117,7 +122,8 @@ class Relay:
         resolver = Resolver(config.nameservers, static=demo_zone() if config.demo else None)
         queue = MailQueue(database, config, self.owner, self._ids)
         opener = Opener(TlsContexts(config.ca_file), utc_now)
-        deliverer = Deliverer(opener)
+        deliverer = Deliverer(opener, on_tls=self._tls.append)
+        router = Router(resolver, config, StsPolicies.from_config(config, resolver, utc_now))
         judge = SpamJudge(config, database)
         limiter = RateLimiter(database)
         writer = NdrMail(config, queue.load_body, self._ids)
@@ -136,14 +142,16 @@ class Relay:
             checker=Checker(resolver, limiter, clamd.scanner(config.clamd), judge),
             queue=queue,
             outbox=scheduler,
-            router=Router(resolver, config),
+            router=router,
             signer=Signer(queue.load_body, config.hostname),
             deliverer=deliverer,
             reporter=reporter,
             limiter=limiter,
         )
         gatekeeper = RelayGatekeeper(way, database, source, credential_key_from_settings(), utc_now)
-        return Parts(database, source, resolver, queue, scheduler, deliverer, judge, gatekeeper, reporter)
+        return Parts(
+            database, source, resolver, queue, scheduler, router, deliverer, judge, gatekeeper, reporter
+        )
 
     async def _dead_here(self, database: Database) -> list[str]:
         """Processes of this node that were killed: their mail is taken over at once, not when its leases end."""
@@ -188,6 +196,8 @@ class Relay:
             asyncio.ensure_future(_every(HEARTBEAT_S, self._beat)),
             asyncio.ensure_future(_every(RENEW_S, self._renew)),
             asyncio.ensure_future(_every(PROBE_S, self._probe)),
+            asyncio.ensure_future(_every(DANE_TEST_S, parts.router.self_test)),
+            asyncio.ensure_future(_every(HEARTBEAT_S, self._count_tls)),
         ]
         if self._index == 0:
             self._tasks.append(asyncio.ensure_future(_every(MAINTENANCE_S, self._keep_house)))
@@ -205,6 +215,12 @@ class Relay:
             self._beats = beats + 1
             if dead:
                 log.warning("took over from silent processes", extra={"owners": dead})
+
+    async def _count_tls(self) -> None:
+        """What deliveries saw of encryption: for the daily reports (RFC 8460) and the rules in shadow mode."""
+        seen, self._tls[:] = list(self._tls), []
+        if seen and self.parts is not None:
+            await self.parts.database.write(store.note_tls, [_tls_row(one) for one in seen])
 
     async def _renew(self) -> None:
         if self.parts is not None:
@@ -278,6 +294,19 @@ class Relay:
         await parts.database.write(store.bury, ([self.owner], utc_now()))
         await asyncio.to_thread(parts.database.stop)
         log.info("relay stopped", extra={"owner": self.owner})
+
+
+def _tls_row(one: TlsObservation) -> store.TlsSeen:
+    source = one.demand.source
+    return store.TlsSeen(
+        at=one.at,
+        destination=one.destination,
+        policy={"dane": "tlsa", "mta-sts": "sts"}.get(source, "no-policy-found"),
+        result=one.result or "success",
+        host=one.host,
+        problem=one.text,
+        shadow_of=one.message_id if one.shadow else None,
+    )
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -7,6 +7,7 @@ database connections of its own before it forks.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -14,9 +15,11 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from gateway.codes import code_dictionary
 from gateway.config import Config, ConfigError
 from gateway.orphans import die_with_parent
 from gateway.relay import Relay
+from gateway.spam.tables import shipped
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,7 @@ class Master:
     def run(self) -> int:
         signal.signal(signal.SIGTERM, self._on_stop)
         signal.signal(signal.SIGINT, self._on_stop)
+        load_shared()
         for index in range(self._config.relay_processes):
             self._fork(index)
         code = 0
@@ -84,6 +88,13 @@ class Master:
     def _on_overdue(self, signum: int, frame: FrameType | None) -> None:
         for pid in self._children:
             _send(pid, signal.SIGKILL)
+
+
+def load_shared() -> None:
+    """What every process needs and none changes: read once, shared by the fork. Fails here if it is broken."""
+    shipped()
+    code_dictionary()
+    gc.freeze()  # or the collector would touch, and so copy, every shared page
 
 
 def _send(pid: int, signum: signal.Signals) -> None:

@@ -35,6 +35,11 @@ class Router:
         is_smart_host = bool(gateway.next_hop)
         return Route(gateway, gateway.next_hop or parcel.domain, hops, smart_host=is_smart_host)
 
+    async def self_test(self) -> None:
+        """Find out whether the resolver validates DNSSEC; without that DANE is unavailable, not failed."""
+        if self._finder.dane is not None:
+            await self._finder.dane.self_test()
+
     def _know_gateways(self, snapshot: Snapshot) -> None:
         """Mail must not come back to us by any of our names or addresses."""
         if self._known is snapshot:

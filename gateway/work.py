@@ -50,6 +50,7 @@ class Mail:
     size_bytes: int
     body: bytes | None  # as received; None = not loaded yet
     header_from: str = ""
+    score: float | None = None
     symbols: tuple[str, ...] = ()
     eight_bit: bool = False
     smtputf8: bool = False

@@ -2,7 +2,17 @@
 
 from gateway.models.audit import AuditEntry, PolicyVersion
 from gateway.models.customers import Credential, Customer, Domain, SourceNetwork
-from gateway.models.mail import Attempt, Body, Message, NdrReport, Recipient, Refusal, SetupEvent, Suppression
+from gateway.models.mail import (
+    Attempt,
+    Body,
+    Message,
+    NdrReport,
+    Recipient,
+    Refusal,
+    SetupEvent,
+    Suppression,
+    TlsShadow,
+)
 from gateway.models.policy import DkimKey, Shaping, TlsRule
 from gateway.models.spam import Appeal, FeatureVector, LocalWord, SpamException
 from gateway.models.statistics import HourlyCount, RateWindow, TlsCount
@@ -35,5 +45,6 @@ __all__ = [
     "Suppression",
     "TlsCount",
     "TlsRule",
+    "TlsShadow",
     "Worker",
 ]

@@ -43,7 +43,8 @@ class Message(models.Model):
     client_tls = models.CharField(_("TLS to us"), max_length=100, blank=True)  # 'TLSv1.3 CIPHER'
     eight_bit = models.BooleanField(default=False)
     smtputf8 = models.BooleanField(default=False)
-    require_tls = models.BooleanField(default=False)
+    require_tls = models.BooleanField(default=False)  # REQUIRETLS
+    tls_optional = models.BooleanField(default=False)  # 'TLS-Required: No'
     ret = models.CharField(max_length=4, blank=True)
     envid = models.CharField(max_length=100, blank=True)
     category = models.CharField(
@@ -268,6 +269,25 @@ class Suppression(models.Model):
 
     def __str__(self) -> str:
         return self.address
+
+
+class TlsShadow(models.Model):
+    """What a TLS rule in shadow mode would have done to one attempt."""
+
+    id = models.BigAutoField(primary_key=True)
+    message = models.ForeignKey(Message, models.CASCADE, related_name="tls_shadows", db_constraint=False)
+    at = models.DateTimeField(_("time"))
+    destination = models.CharField(_("recipient domain"), max_length=255, db_index=True)
+    host = models.CharField(_("remote server"), max_length=255)
+    problem = models.CharField(_("problem"), max_length=500, blank=True)  # '' = it would have gone out
+
+    class Meta:
+        verbose_name = _("shadow result")
+        verbose_name_plural = _("shadow results")
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.destination}: {self.problem or 'ok'}"
 
 
 class SetupEvent(models.Model):

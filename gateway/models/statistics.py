@@ -6,7 +6,6 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from gateway.models.customers import Customer
-from gateway.models.ways import Gateway
 
 
 class HourlyCount(models.Model):
@@ -58,14 +57,13 @@ class TlsCount(models.Model):
     policy_type = models.CharField(max_length=16)  # 'sts' | 'tlsa' | 'no-policy-found'
     result = models.CharField(max_length=40)  # 'success' or a result type of RFC 8460 4.3
     mx = models.CharField(max_length=253, blank=True)
-    gateway = models.ForeignKey(Gateway, models.SET_NULL, null=True)
     sessions = models.PositiveIntegerField(default=0)
     reported_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                "day", "policy_domain", "policy_type", "result", "mx", "gateway", name="tls_count_once"
+                "day", "policy_domain", "policy_type", "result", "mx", name="tls_count_once"
             )
         ]
 

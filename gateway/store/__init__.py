@@ -1,0 +1,97 @@
+"""The queue in SQL: what the relay writes and reads. Runs in the writer or reader thread of `gateway.db`.
+
+Writing functions take a list of payloads and return one result per payload, all in the caller's transaction.
+"""
+
+from gateway.store.counters import (
+    count,
+)
+from gateway.store.leases import (
+    LEASE,
+    ClaimRequest,
+    claim,
+    due_held,
+    load,
+    load_any,
+    postpone,
+    postpone_domain,
+    release_leases,
+    renew_leases,
+    requeue,
+    resume_held,
+)
+from gateway.store.limits import (
+    RateRequest,
+    take_tokens,
+)
+from gateway.store.messages import (
+    NewMessage,
+    Settlement,
+    delete_finished_bodies,
+    insert_messages,
+    known_spool_files,
+    load_body,
+    mark_warned,
+    settle,
+    write_now,
+)
+from gateway.store.notes import (
+    Learned,
+    end_bars,
+    load_learned,
+    note_logins,
+    note_setup,
+    record_refusals,
+    set_bars,
+)
+from gateway.store.tls import TlsSeen, note_tls
+from gateway.store.workers import (
+    STALE,
+    beat,
+    bury,
+    slots,
+    take_slot,
+    workers_of,
+)
+
+__all__ = [
+    "LEASE",
+    "STALE",
+    "ClaimRequest",
+    "Learned",
+    "NewMessage",
+    "RateRequest",
+    "Settlement",
+    "TlsSeen",
+    "beat",
+    "bury",
+    "claim",
+    "count",
+    "delete_finished_bodies",
+    "due_held",
+    "end_bars",
+    "insert_messages",
+    "known_spool_files",
+    "load",
+    "load_any",
+    "load_body",
+    "load_learned",
+    "mark_warned",
+    "note_logins",
+    "note_setup",
+    "note_tls",
+    "postpone",
+    "postpone_domain",
+    "record_refusals",
+    "release_leases",
+    "renew_leases",
+    "requeue",
+    "resume_held",
+    "set_bars",
+    "settle",
+    "slots",
+    "take_slot",
+    "take_tokens",
+    "workers_of",
+    "write_now",
+]
