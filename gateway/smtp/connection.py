@@ -27,7 +27,8 @@ from gateway.smtp.proxy import ProxyHeaderError, is_proxy, plain_ip, read_client
 
 log = logging.getLogger(__name__)
 
-MAX_BAD_COMMANDS = 20  # without a message in between
+MAX_BAD_COMMANDS = 20  # without a message in between; so many refused commands, too, before a log-in
+MAX_REFUSED_COMMANDS = 200  # after a log-in; at least as many as there may be recipients
 MAX_IDLE_COMMANDS = 100  # NOOP, RSET and the like, without a message in between
 IDLE_COMMANDS = frozenset("NOOP RSET VRFY EXPN HELP HELO EHLO".split())
 # Other protocols that a browser can be made to speak to us (ALPACA), and PROXY from where it is not believed
@@ -45,6 +46,8 @@ class House:
     count: ConnectionCount
     connections: set[Connection] = field(default_factory=set)
     closing: bool = False
+    accepted_total: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})  # by implicit TLS
+    refused_total: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
 
 
 class _NoHandler:
@@ -73,7 +76,7 @@ class Connection(SMTP):
         self._acceptor: Acceptor | None = None
         self._wire: asyncio.Transport | None = None
         self._tls: TlsInfo | None = None
-        self._implicit_tls = implicit_tls
+        self.implicit_tls = implicit_tls
         self._replies: list[bytes] = []
         self._writable: asyncio.Future[None] | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
@@ -82,6 +85,7 @@ class Connection(SMTP):
         self._counted_ip = ""
         self._opened_at = loop.time()
         self._bad_commands = 0
+        self._refused_commands = 0
         self._idle_commands = 0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -115,7 +119,7 @@ class Connection(SMTP):
         self._wire = cast(asyncio.Transport, transport)
         self.inbox.attach(self._wire)
         if self.house.closing or not self.house.count.enter():
-            self.hang_up(Reply(421, "4.7.0", "Too many connections, try again later"))
+            self._turn_away("Too many connections, try again later")
             return
         self.house.connections.add(self)
         self.conversation = self.loop.create_task(self._converse())
@@ -165,10 +169,11 @@ class Connection(SMTP):
         """From the connection to the greeting."""
         client_ip, port = await self._identify()
         if not self._count_client(client_ip):
-            self.hang_up(Reply(421, "4.7.0", "Too many connections from your address, try again later"))
+            self._turn_away("Too many connections from your address, try again later")
             return
+        self.house.accepted_total[self.implicit_tls] += 1
         self._acceptor = Acceptor(self.house.reception, self.house.reception.open_session(client_ip, port))
-        if self._implicit_tls:
+        if self.implicit_tls:
             await self.start_tls(from_the_start=True)
         self.acceptor.observe("connected")
         self.say(Reply(220, "", f"{self.config.hostname} ESMTP"))
@@ -196,6 +201,10 @@ class Connection(SMTP):
         self._counted_ip = ip
         return True
 
+    def _turn_away(self, text: str) -> None:
+        self.house.refused_total[self.implicit_tls] += 1
+        self.hang_up(Reply(421, "4.7.0", text))
+
     async def _one_command(self) -> None:
         self.deadline.limit(self._command_timeout_s())
         try:
@@ -205,6 +214,8 @@ class Connection(SMTP):
             return
         if self._writable:  # the client does not read our replies; its time goes on
             await self._writable
+        if self.closing or self.is_lost:
+            raise EndOfStream
         self.deadline.suspend()
         await self._obey(line)
         self._leave_if_due()
@@ -242,17 +253,25 @@ class Connection(SMTP):
 
     def message_taken(self) -> None:
         """A message was accepted: the client has earned new patience."""
-        self._bad_commands = self._idle_commands = 0
+        self._bad_commands = self._refused_commands = self._idle_commands = 0
 
     # ---- replies
 
     def say(self, reply: Reply) -> None:
         """Queue a reply. It leaves when we next have to wait for the client, so that a pipelined group is answered in
-        one segment. 421 ends the connection."""
+        one segment. 421 ends the connection, and so do too many refusals."""
         if reply.code == 421:
             self.hang_up(reply)
+        elif reply.code >= 400 and self._too_many_refused():
+            self.hang_up(Reply(421, "4.7.0", "Too many refused commands, closing connection"))
         else:
             self._replies.append(reply_line(reply))
+
+    def _too_many_refused(self) -> bool:
+        self._refused_commands += 1
+        if self._acceptor is None or self._acceptor.session.login is None:
+            return self._refused_commands > MAX_BAD_COMMANDS
+        return self._refused_commands > max(MAX_REFUSED_COMMANDS, self.config.max_recipients)
 
     def say_lines(self, code: int, texts: list[str]) -> None:
         """A reply of several lines."""
@@ -275,7 +294,7 @@ class Connection(SMTP):
     def hang_up(self, reply: Reply) -> None:
         """Say this last word and close."""
         if not self.closing and (
-            self._tls or not self._implicit_tls
+            self._tls or not self.implicit_tls
         ):  # before the handshake nothing can be said
             self._replies.append(reply_line(reply))
         self.close()

@@ -92,9 +92,9 @@ class Inbox:
         return data
 
     async def take_at_most(self, count: int) -> bytes:
-        """What is there, but not more than `count` octets; raises EndOfStream."""
-        if len(self._buffer) <= count:
-            return await self.take() if count else b""
+        """What is there, at least one octet and at most `count` (which is positive); raises EndOfStream."""
+        while not self._buffer:
+            await self._more()
         data = bytes(self._buffer[:count])
         del self._buffer[:count]
         self._resume()

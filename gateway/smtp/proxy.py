@@ -54,7 +54,7 @@ class _Reader:
         self._inbox = inbox
 
     async def read(self, n: int = -1) -> bytes:
-        return await self._inbox.take_at_most(n) if n >= 0 else await self._inbox.take()
+        return await self._inbox.take_at_most(n) if n > 0 else await self._inbox.take()
 
     async def readexactly(self, n: int) -> bytes:
         data = b""

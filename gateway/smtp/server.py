@@ -54,6 +54,18 @@ class Servers:
         """How many are open now."""
         return len(self._house.connections)
 
+    def counters(self) -> dict[str, dict[str, int]]:
+        """Connections by listener ('smtp', 'smtps'): accepted and refused since the start, and open now."""
+        house = self._house
+        return {
+            name: {
+                "accepted": house.accepted_total[implicit_tls],
+                "refused": house.refused_total[implicit_tls],
+                "open": sum(item.implicit_tls is implicit_tls for item in house.connections),
+            }
+            for name, implicit_tls in (("smtp", False), ("smtps", True))
+        }
+
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """(host, port) of every listening socket, in the order of the listeners."""

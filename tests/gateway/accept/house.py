@@ -83,7 +83,7 @@ class FakeGatekeeper:
         if (username, secret) == ("acme-web", "s3cret"):
             return ALICE
         return Refused(
-            Reply(535, "5.7.8", "Authentication credentials invalid"), "login_failed", {"username": username}
+            Reply(535, "5.7.8", "Authentication credentials invalid"), "login", {"username": username}
         )
 
     async def check_sender(self, session: Session, sender: Address | None, size_bytes: int) -> Refused | None:

@@ -260,6 +260,26 @@ def test_too_many_bad_commands(tmp_path: Path) -> None:
     play(tmp_path, bad + "C: FOO\nS: 421 4.7.0 Too many bad commands, closing connection\nEND\n")
 
 
+def test_too_many_refused_commands(tmp_path: Path) -> None:
+    """Well-formed, but no use: before a log-in patience is short, after it there may be a long list of recipients."""
+    needed = "S: 530 5.7.0 Authentication required\n"
+    mail = "C: MAIL FROM:<alice@acme.example>\n"
+    closing = "S: 421 4.7.0 Too many refused commands, closing connection\nEND\n"
+
+    async def main() -> None:
+        async with open_house(tmp_path) as house:
+            greeting = "S: 220 relay.test ESMTP\nC: EHLO x\nS> ehlo\n"
+            await house.play(greeting + (mail + needed) * 20 + mail + closing)
+            rcpt = "C: RCPT TO:<bob>\n"
+            refused = "S: 501 5.1.3 Bad recipient address: address has no domain\n"
+            await house.play(
+                LOGGED_IN + mail + "S: 250 2.1.0 Ok\n" + (rcpt + refused) * 200 + rcpt + closing,
+                implicit_tls=True,
+            )
+
+    run(main())
+
+
 def test_too_many_commands_without_a_message(tmp_path: Path) -> None:
     idle = "C: NOOP\nS: 250 2.0.0 Ok\n" * 99  # and one EHLO
     play(
@@ -369,19 +389,30 @@ def test_who_never_logs_in_has_to_go(tmp_path: Path) -> None:
     run(main())
 
 
-def test_a_client_that_does_not_read_does_not_stay(tmp_path: Path) -> None:
-    """It sends commands and leaves the replies lying until both sides' buffers are full."""
+@BOTH_LOOPS
+def test_a_client_that_does_not_read_is_not_worked_for(tmp_path: Path, loop: str) -> None:
+    """While our replies cannot leave, its commands wait; and its time runs."""
+    keeper = FakeGatekeeper()
 
     async def main() -> None:
-        async with open_house(tmp_path, timeouts=QUICK) as house:
-            sock = socket.create_connection(("127.0.0.1", house.port))
-            sock.setblocking(False)
-            loop = asyncio.get_running_loop()
-            await loop.sock_sendall(sock, b"EHLO x\r\n" * 90)
+        async with open_house(tmp_path, keeper, timeouts=QUICK) as house:
+            dialogue = await logged_in(house)
+            (connection,) = house.servers._house.connections
+            connection.pause_writing()  # what the transport says when its buffers are full
+            await dialogue.send(b"MAIL FROM:<alice@acme.example>\r\n")
             await until(lambda: house.servers.connections == 0)
-            sock.close()
+            await dialogue.close()
+            dialogue = await logged_in(house)
+            (connection,) = house.servers._house.connections
+            connection.pause_writing()
+            await dialogue.send(b"NOOP\r\n")
+            await asyncio.sleep(0.01)
+            connection.resume_writing()
+            assert await dialogue.line() == "250 2.0.0 Ok"
+            await dialogue.close()
 
-    run(main())
+    run(main(), loop)
+    assert "sender" not in keeper.stages
 
 
 def test_an_old_session_ends_between_messages(tmp_path: Path) -> None:

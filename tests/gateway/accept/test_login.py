@@ -119,7 +119,7 @@ def test_no_way_in(tmp_path: Path, exchange: list[str]) -> None:
 
 def test_a_failure_is_recorded_with_what_was_tried(tmp_path: Path) -> None:
     keeper = play(tmp_path, f"C: AUTH PLAIN {b64(chr(0) + 'acme-web' + chr(0) + 'x')}\nS: {INVALID}")
-    assert keeper.refusals == [("auth", "login_failed", 535, "", "")]
+    assert keeper.refusals == [("auth", "login", 535, "", "")]
 
 
 def test_three_failures_end_the_session(tmp_path: Path) -> None:
