@@ -120,9 +120,12 @@ class _Attempt:
         except HopFailed as failure:
             self._failures.append(failure)
             found = self._classify(failure.reply, failure.stage, failure.reason)
-            for recipient in self._open:
+            for recipient in self._unsettled():  # an earlier group may have been delivered
                 self._note(recipient, failure.reply, failure.stage, found, where)
-        self._open = [one for one in self._open if one.recipient_id not in self._settled]
+        self._open = self._unsettled()
+
+    def _unsettled(self) -> list[JobRecipient]:
+        return [one for one in self._open if one.recipient_id not in self._settled]
 
     # -- one transaction
 
@@ -187,8 +190,8 @@ class _Attempt:
             session = await self._opener.open(self._route.gateway, hop, ip, hop.tls)
         except TlsFailed as failure:
             self._observe(hop, ip, hop.tls, None, failure)
-            if hop.tls.level is not TlsLevel.OPPORTUNISTIC:
-                raise
+            if hop.tls.level is not TlsLevel.OPPORTUNISTIC or self._route.gateway.next_hop_username:
+                raise  # whoever can break a handshake would else be told the next hop's password
             # RFC 7435: no policy wants encryption here, and a broken handshake must not stop the mail.
             return await self._opener.open(
                 self._route.gateway, hop, ip, replace(hop.tls, level=TlsLevel.NONE)

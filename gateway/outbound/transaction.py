@@ -150,6 +150,8 @@ class Transaction:
         self._answer_open(reply, Stage.DOT)
 
     async def _reply(self, stage: Stage, timeout_s: float) -> WireReply:
+        if self._session.over:
+            timeout_s = min(timeout_s, _AFTER_FAREWELL_S)
         answer = await self._connection.reply(stage, timeout_s)
         if answer.code == 421:
             self._session.over = True  # RFC 5321 section 3.8: the host is about to hang up
@@ -168,3 +170,4 @@ class Transaction:
 
 
 _SMALL_BYTES = 64 * 1024
+_AFTER_FAREWELL_S = 10.0  # a host that has said 421 mostly answers nothing more

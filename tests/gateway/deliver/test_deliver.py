@@ -252,6 +252,15 @@ async def test_many_recipients_go_in_several_transactions(hop: FakeNextHop, send
     assert hop.connections == 1
 
 
+async def test_what_was_delivered_stays_delivered_when_a_later_group_fails(
+    hop: FakeNextHop, sending: Sending
+) -> None:
+    hop.say("BANNER", "220 hello", "521 no more mail")
+    work = job(*(f"r{n}@p.example" for n in range(60)))
+    outcomes = await sending(work, route(hop), messages_per_connection=1)
+    assert [one.state for one in outcomes] == [State.DELIVERED] * 50 + [State.BOUNCED] * 10
+
+
 # -- keeping connections
 
 

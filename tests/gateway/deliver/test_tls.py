@@ -351,5 +351,18 @@ async def test_a_password_is_not_sent_in_clear_to_another_machine(
         assert not any("AUTH" in line for line in hop.commands)
 
 
+async def test_a_password_is_not_sent_in_clear_when_the_handshake_breaks(
+    certs: Certificates, sending: Sending
+) -> None:
+    smart = GatewayPolicy(
+        id=2, name="s", pool=Pool.GOOD, hostname="s.example", next_hop="relay.example:587",
+        next_hop_username="smg", next_hop_password="s3cret",
+    )  # fmt: skip
+    async with FakeNextHop(features=("AUTH PLAIN",), tls=certs.server(certs.good), tls_alert=40) as hop:
+        outcome = await sending.one(job(), route(hop_of(hop), gateway=smart, smart_host=True))
+        assert (outcome.state, outcome.reason) == (State.QUEUED, "tls_required")
+        assert not any("AUTH" in line for line in hop.commands)
+
+
 def test_expired_means_expired(certs: Certificates) -> None:
     assert certificate(certs.expired).not_valid_after_utc < datetime.now(UTC) - timedelta(hours=1)
