@@ -7,8 +7,11 @@ need to. Rescoring unpacked features gives the identical score because scoring i
 
 from __future__ import annotations
 
+import struct
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from zlib import crc32
 
 from gateway.spam.html import Page, read_html
@@ -29,10 +32,12 @@ from gateway.spam.structure import (
     text_tokens,
 )
 from gateway.spam.symbols import INDEX, NAMES
-from gateway.spam.words import WORD_MASK, word_ids, words_of
+from gateway.spam.words import WORD_BITS, WORD_MASK, word_ids, words_of
 
 GTUBE = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 VERSION = 1
+_HEAD = struct.Struct("<BB2sH")
+_RUNS = struct.Struct("<4H")
 MAX_STORED_WORDS = 2_000
 
 
@@ -118,74 +123,59 @@ class FeaturesError(ValueError):
 
 
 def pack(features: Features) -> bytes:
-    """Version, flags, language, then groups of ascending ids as differences in 7-bit bytes."""
-    out = bytearray((VERSION, features.gtube))
-    out += features.language.encode("ascii")
-    out.append(len(features.structure))
-    for name, ids in features.structure:
-        out.append(INDEX[name])
-        _pack_ids(out, ids)
-    _pack_ids(out, features.subject)
-    _pack_ids(out, features.body)
-    return bytes(out)
+    """Version, flags, language; structure as 32-bit numbers (symbol above the id); words as 16-bit numbers in four
+    runs, one for each value of the two bits above. Little-endian."""
+    structure = [INDEX[name] << WORD_BITS | number for name, ids in features.structure for number in ids]
+    head = _HEAD.pack(VERSION, features.gtube, features.language.encode("ascii"), len(structure))
+    return b"".join(
+        (head, _octets("I", structure), _pack_words(features.subject), _pack_words(features.body))
+    )
 
 
 def unpack(data: bytes) -> Features:
     """Inverse of `pack`; FeaturesError for anything else."""
     try:
         return _unpack(data)
-    except (IndexError, UnicodeDecodeError) as error:
+    except (IndexError, UnicodeDecodeError, struct.error) as error:
         raise FeaturesError("broken feature vector") from error
 
 
 def _unpack(data: bytes) -> Features:
-    if len(data) < 5 or data[0] != VERSION:
+    version, flags, code, count = _HEAD.unpack_from(data)
+    if version != VERSION:
         raise FeaturesError("unknown version of feature vector")
-    at = 5
-    groups = []
-    for _ in range(data[4]):
-        name = NAMES[data[at]]
-        ids, at = _unpack_ids(data, at + 1)
-        groups.append((name, ids))
-    subject, at = _unpack_ids(data, at)
-    body, at = _unpack_ids(data, at)
-    if at != len(data):
+    start = _HEAD.size + 4 * count
+    groups: dict[str, list[int]] = {}
+    for number in _numbers("I", data, _HEAD.size, count):
+        groups.setdefault(NAMES[number >> WORD_BITS], []).append(number & WORD_MASK)
+    subject, start = _unpack_words(data, start)
+    body, start = _unpack_words(data, start)
+    if start != len(data):
         raise FeaturesError("broken feature vector")
-    return Features(data[2:4].decode("ascii"), bool(data[1]), tuple(groups), subject, body)
+    return Features(
+        code.decode("ascii"),
+        bool(flags),
+        tuple((name, tuple(ids)) for name, ids in groups.items()),
+        subject,
+        body,
+    )
 
 
-def _pack_ids(out: bytearray, ids: tuple[int, ...]) -> None:
-    _pack_number(out, len(ids))
-    last = 0
-    for number in ids:
-        _pack_number(out, number - last)
-        last = number
+def _pack_words(ids: tuple[int, ...]) -> bytes:
+    cuts = [bisect_left(ids, run << 16) for run in range(5)]
+    return _RUNS.pack(*(b - a for a, b in pairwise(cuts))) + _octets("H", [number & 0xFFFF for number in ids])
 
 
-def _pack_number(out: bytearray, number: int) -> None:
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
+def _unpack_words(data: bytes, start: int) -> tuple[tuple[int, ...], int]:
+    runs = _RUNS.unpack_from(data, start)
+    high = [run << 16 for run, count in enumerate(runs) for _ in range(count)]
+    low = _numbers("H", data, start + _RUNS.size, len(high))
+    return tuple(a | b for a, b in zip(high, low, strict=True)), start + _RUNS.size + 2 * len(high)
 
 
-def _unpack_ids(data: bytes, at: int) -> tuple[tuple[int, ...], int]:
-    count, at = _unpack_number(data, at)
-    if count > len(data):
-        raise FeaturesError("broken feature vector")
-    ids = []
-    last = 0
-    for _ in range(count):
-        step, at = _unpack_number(data, at)
-        last = (last + step) & WORD_MASK
-        ids.append(last)
-    return tuple(ids), at
+def _octets(kind: str, numbers: list[int]) -> bytes:
+    return struct.pack(f"<{len(numbers)}{kind}", *numbers)
 
 
-def _unpack_number(data: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while data[at] > 127 and shift < 28:
-        number |= (data[at] & 127) << shift
-        shift += 7
-        at += 1
-    return number | data[at] << shift, at + 1
+def _numbers(kind: str, data: bytes, start: int, count: int) -> tuple[int, ...]:
+    return struct.unpack_from(f"<{count}{kind}", data, start)

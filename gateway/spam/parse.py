@@ -23,6 +23,8 @@ MAX_TEXT_BYTES = 49_152
 MAX_TEXT_PARTS = 8
 MAX_SCANNED_BYTES = 64 * 1024 * 1024
 """Bytes searched for boundaries, over all levels together."""
+MAX_SEARCHES = 1_000
+WINDOW_BYTES = 1024 * 1024
 
 _BLANK_LINE = re.compile(rb"\r?\n[ \t]*\r?\n")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
@@ -149,16 +151,18 @@ class _Walk:
                 return
 
     def find(self, mark: bytes, start: int, end: int) -> int:
-        """Next place where `mark` begins a line, or -1; hits inside a line are stepped over, and counted."""
+        """Next place where `mark` begins a line, or -1. Looked for in windows: one search over 50 MiB would keep the
+        interpreter lock, and with it the event loop of the relay, for tens of milliseconds."""
         at = start
-        for _ in range(1_000):
-            hit = self.raw.find(mark, at, end)
-            self.scanned += (hit if hit >= 0 else end) - at
-            if hit < 0 or self.scanned > MAX_SCANNED_BYTES:
-                return -1
-            if hit == start or self.raw[hit - 1] == 10:
+        for _ in range(MAX_SEARCHES):
+            stop = min(end, at + WINDOW_BYTES)
+            hit = self.raw.find(mark, at, stop)
+            self.scanned += (hit if hit >= 0 else stop) - at
+            if hit >= 0 and (hit == start or self.raw[hit - 1] == 10):
                 return hit
-            at = hit + len(mark)
+            if self.scanned > MAX_SCANNED_BYTES or (hit < 0 and stop == end):
+                return -1
+            at = hit + len(mark) if hit >= 0 else stop - len(mark) + 1
         return -1
 
     def text(self, part: Part, start: int, end: int) -> None:

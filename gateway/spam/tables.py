@@ -1,9 +1,9 @@
 """The shipped weights: four tables of signed octets and a small JSON head in one file.
 
 File: magic, length of the head (4 octets, big-endian), head, then `lr` and `nb` (words, 2^18 each),
-`structure` and `alone` (2^13 each: beside words, and where words do not count). The head holds the scale of one step of each table, the
-constants, what each symbol amounts to in ordinary mail, and the two calibrations (knots of `z` and score), with and
-without words.
+`structure` and `alone` (2^13 each: beside words, and where words do not count). The head holds the scale of one step
+of each table, the constants, what each symbol amounts to in ordinary mail, and the two calibrations (knots of `z` and
+score), with and without words.
 """
 
 from __future__ import annotations
