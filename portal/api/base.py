@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 from django.db.models import Model, QuerySet
+from django.utils import timezone
 from rest_framework import mixins, viewsets
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -36,6 +38,10 @@ class CustomerView(APIView):
     people_write = False  # not with a token
     viewers_post = False  # POST changes nothing here (a dry run)
     _idempotency: IdempotencyKey | None = None
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        with timezone.override(UTC):  # a program is told UTC, whatever its person's zone is
+            return super().dispatch(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

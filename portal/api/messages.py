@@ -25,17 +25,20 @@ from portal.customer.message_rows import SOME_RECIPIENTS, shown_state
 from portal.customer.message_search import MessageFilter, search
 
 TEXT_ID = r"[0-9a-hjkmnp-tv-zA-HJKMNP-TV-Z]{13}"
-LIMIT = OpenApiParameter("limit", OpenApiTypes.INT, description="Entries per page, at most 200.")
-CURSOR = OpenApiParameter(
-    "cursor", OpenApiTypes.STR, description="Where the page begins: from `next` of another page."
-)
+
+
+def number_or_none(text: str) -> int | None:
+    try:
+        return from_text(text)
+    except ValueError:
+        return None
 
 
 def number_or_404(text: str) -> int:
-    try:
-        return from_text(text)
-    except ValueError as error:
-        raise Http404 from error
+    number = number_or_none(text)
+    if number is None:
+        raise Http404
+    return number
 
 
 class SymbolSerializer(serializers.Serializer[Any]):
@@ -57,11 +60,6 @@ class MessageRow(serializers.Serializer[Any]):
     state = serializers.CharField(help_text="The one state of all recipients, or `mixed`.")
     recipient = serializers.CharField(source="first_address", help_text="The first one.")
     recipient_count = serializers.IntegerField(source="message.recipient_count")
-
-
-class MessagePage(serializers.Serializer[Any]):
-    next = serializers.CharField(allow_null=True, help_text="URL of the next page.")
-    results = MessageRow(many=True)
 
 
 class RecipientSerializer(serializers.ModelSerializer[Recipient]):
@@ -171,8 +169,6 @@ FILTERS = [
     ),
     OpenApiParameter("start", OpenApiTypes.DATE, description="With range=custom."),
     OpenApiParameter("end", OpenApiTypes.DATE, description="With range=custom."),
-    LIMIT,
-    CURSOR,
 ]
 
 
@@ -190,7 +186,7 @@ class MessageViewSet(CustomerViewSet):
         message: Message = get_object_or_404(self.get_queryset(), pk=number_or_404(self.kwargs["pk"]))
         return message
 
-    @extend_schema(parameters=FILTERS, responses={200: MessagePage})
+    @extend_schema(parameters=FILTERS, responses={200: MessageRow(many=True)})
     def list(self, request: Request) -> Response:
         """Search the log. Filters are the portal's."""
         form = MessageFilter(request.query_params or None)
@@ -201,7 +197,11 @@ class MessageViewSet(CustomerViewSet):
             self.customer, wanted, cursor=request.query_params.get("cursor", ""), size=_limit(request)
         )
         return Response(
-            {"next": _next(request, found.next_cursor), "results": MessageRow(found.rows, many=True).data}
+            {
+                "next": _next(request, found.next_cursor),
+                "previous": None,
+                "results": MessageRow(found.rows, many=True).data,
+            }
         )
 
     @extend_schema(responses={200: MessageSerializer})
@@ -266,7 +266,7 @@ class RecipientViewSet(ReadViewSet):
             if given.get(name):
                 rows = rows.filter(**{name: given[name]})
         if given.get("message"):
-            rows = rows.filter(message=number_or_404(given["message"]))
+            rows = rows.filter(message=number_or_none(given["message"]))
         return rows.select_related("gateway")
 
     def get_object(self) -> Recipient:

@@ -336,7 +336,7 @@ def test_lists_are_paged_by_cursor(alice: APIClient) -> None:
     second = alice.get(first["next"]).json()
     assert (len(first["results"]), len(second["results"]), second["next"]) == (4, 2, None)
     assert len(alice.get("/api/v1/suppressions/?limit=100000").json()["results"]) == 6
-    assert alice.get("/api/v1/suppressions/?cursor=rubbish").status_code == 404
+    assert alice.get("/api/v1/suppressions/?cursor=rubbish").status_code == 400
 
 
 def test_statistics(acme: World, alice: APIClient) -> None:

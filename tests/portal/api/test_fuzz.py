@@ -1,0 +1,73 @@
+"""Schemathesis over the whole document: no request makes a 500, and every answer is what the document says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from rest_framework.test import APIClient
+from schemathesis.checks import (
+    content_type_conformance,
+    not_a_server_error,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from portal.wsgi import application
+from tests.portal.api.conftest import World
+from tests.portal.api.test_tenants import operations
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+ASKS_OUTSIDE = r"/(explain|preflight|check)/$"  # they speak with DNS and mail servers
+
+
+LIMITS = settings(
+    max_examples=6,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@cache
+def loaded() -> Any:
+    return schemathesis.openapi.from_wsgi("/api/v1/schema/", application)
+
+
+@pytest.fixture
+def document(db: None) -> Any:
+    return loaded()  # read once, and only where a test may use the database
+
+
+@pytest.fixture
+def bearer(
+    acme: World, token_client: Callable[..., APIClient], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    from portal.api.throttling import Throttle
+
+    monkeypatch.setattr(Throttle, "allow_request", lambda *_args: True)
+    return {"Authorization": token_client(acme)._credentials["HTTP_AUTHORIZATION"]}
+
+
+OPERATIONS = [(path, method) for path, method in operations() if not re.search(ASKS_OUTSIDE, path)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_every_answer_is_in_the_document(
+    path: str, method: str, document: Any, bearer: dict[str, str], acme: World
+) -> None:
+    @LIMITS
+    @given(case=document[path][method.upper()].as_strategy())
+    def ask(case: schemathesis.Case) -> None:
+        response = case.call(headers=bearer)
+        case.validate_response(response, checks=CHECKS)
+
+    ask()
