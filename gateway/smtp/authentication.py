@@ -62,7 +62,7 @@ class Authentication(Connection):
 
     async def _challenge(self, text: str) -> str:
         self.say(Reply(334, "", base64.b64encode(text.encode()).decode()))
-        self.deadline.limit(self.timeouts.command_s)
+        self.deadline.limit(self.command_timeout_s())
         try:
             line = await self.inbox.line(MAX_AUTH_BYTES)
         except LineTooLong:

@@ -206,7 +206,7 @@ class Connection(SMTP):
         self.hang_up(Reply(421, "4.7.0", text))
 
     async def _one_command(self) -> None:
-        self.deadline.limit(self._command_timeout_s())
+        self.deadline.limit(self.command_timeout_s())
         try:
             line = await self.inbox.line(MAX_AUTH_BYTES)
         except LineTooLong:
@@ -339,7 +339,7 @@ class Connection(SMTP):
     def _age_s(self) -> float:
         return self.loop.time() - self._opened_at
 
-    def _command_timeout_s(self) -> float:
+    def command_timeout_s(self) -> float:
         timeouts = self.timeouts
         seconds = timeouts.crowded_command_s if self.house.count.is_crowded else timeouts.command_s
         if self.acceptor.session.login is None:

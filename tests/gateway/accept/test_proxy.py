@@ -179,7 +179,8 @@ def test_a_silent_proxy_is_left(tmp_path: Path) -> None:
         timeouts = Timeouts(proxy_header_s=0.05, close_s=0.1)
         async with open_house(tmp_path, timeouts=timeouts, proxy_protocol_from=LOOPBACK) as house:
             dialogue = await house.connect()
-            assert b"220" not in await dialogue.rest()
+            assert await dialogue.line() == "421 4.4.2 Timeout, closing connection"
+            assert await dialogue.rest() == b""
             await dialogue.close()
 
     run(main())
