@@ -26,6 +26,7 @@ class Job:
 
 JOBS = (
     Job("domain records", "gateway.control.domain_checks.check_due", "*/5 * * * *"),
+    Job("forced TLS tests", "gateway.control.tls_probes.check_due", "17 * * * *"),
     Job("webhooks", "portal.webhooks.tasks.run", "* * * * *"),
 )
 

@@ -89,11 +89,14 @@ class Connection(asyncio.Protocol):
         when the peer has answered or hung up before the end: the reply says why."""
         view = memoryview(data)
         for start in range(0, len(view), _SLICE_BYTES):
-            if self.lost or self._reader.replies:
+            if self._is_interrupted():
                 return
             self._transport.write(view[start : start + _SLICE_BYTES])
-            while self._paused and not self.lost and not self._reader.replies:
+            while self._paused and not self._is_interrupted():
                 await self._wait(stall_s, Stage.DOT)
+
+    def _is_interrupted(self) -> bool:
+        return self.lost or bool(self._reader.replies)
 
     async def reply(self, stage: Stage, timeout_s: float) -> WireReply:
         """The next reply; raises ConnectionLost, GarbageReceived or TimedOut."""
