@@ -10,7 +10,7 @@ from django.core.mail import send_mail
 from django.utils import timezone
 
 from gateway.control import tls_rules
-from gateway.demo import demo_zone
+from gateway.control.domain_checks import demo_zone
 from gateway.models import TlsRule
 from gateway.rules.policy import TlsRulePolicy
 from gateway.rules.tls_warnings import judge, letter
@@ -34,8 +34,7 @@ def check_due() -> str:
 
 def probe(rule: TlsRulePolicy) -> PreflightReport:
     """Would this very rule be met now? Blocks up to 45 s; touches no database, so it may run in any thread."""
-    static = demo_zone() if settings.SMG.demo else None
-    return preflight_now(rule.recipient_domain, settings.SMG, rule, static)
+    return preflight_now(rule.recipient_domain, settings.SMG, rule, demo_zone())
 
 
 def as_policy(rule: TlsRule) -> TlsRulePolicy:

@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from gateway.control.domain_checks import demo_zone
 from gateway.rules.domain_names import AddressError, parse_domain
 from gateway.tls.preflight import AddressReport, HostReport, PreflightReport, preflight_now
 
@@ -32,7 +33,7 @@ class Command(BaseCommand):
             domain = parse_domain(options["domain"])
         except AddressError as error:
             raise CommandError(f"{options['domain']}: {error}") from error
-        report = preflight_now(domain, settings.SMG)
+        report = preflight_now(domain, settings.SMG, static=demo_zone())
         self.stdout.write(json.dumps(report.as_json()) if options["json"] else "\n".join(as_text(report)))
         level = options["level"]
         if level and report.verdicts[level].state != "works":
