@@ -45,7 +45,9 @@ def check_one(text: str, role: Role | None, options: Options) -> list[Row]:
     """Ask every list about one target; hits are asked twice. Raises ValueError for what is no target."""
     kind, value = canonical_target(text)
     role = role or (Role.DOMAIN if kind is Kind.DOMAIN else Role.CUSTOMER_IP)
-    if (role is Role.DOMAIN and kind is not Kind.DOMAIN) or (role is Role.CUSTOMER_IP and kind is Kind.DOMAIN):
+    if (role is Role.DOMAIN and kind is not Kind.DOMAIN) or (
+        role is Role.CUSTOMER_IP and kind is Kind.DOMAIN
+    ):
         raise ValueError(f"{value} cannot have the role {role.value}")
     ensure_providers()
     providers, not_asked = askable()

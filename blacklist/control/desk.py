@@ -1,4 +1,4 @@
-"""The delisting desk: what the system and support do with a ticket. Every change leaves a line in its history."""
+"""The delisting desk: what support does with a ticket. Every verb leaves a line in the ticket's history."""
 
 from __future__ import annotations
 
@@ -11,142 +11,18 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from blacklist.control import alerts, drafts
-from blacklist.control.events import publish
-from blacklist.models import DelistingTicket, Listing, Provider, TicketEvent
-from blacklist.rules import tickets as rules
+from blacklist.control.history import SYSTEM, end_ticket, log, set_state, update_times
+from blacklist.models import DelistingTicket, TicketEvent
 from blacklist.rules.episodes import AlertKind
-from blacklist.rules.requests import RequestClass, expected_end, may_send, opens_ticket
-from blacklist.rules.tickets import ENDED, State
-from blacklist.rules.types import Severity
-from gateway.control.audit import record
-
-SYSTEM = "system"
-WAITERS = (RequestClass.WAIT, RequestClass.DO_NOT_FILE)
-
-
-# ------------------------------------------------------------------------------------------- what the checks cause
-
-
-@transaction.atomic
-def note_hit(listing: Listing, *, relisted: bool) -> DelistingTicket | None:
-    """A hit: a new ticket, an old one open again, or nothing but a new deadline. None when it is no work."""
-    ticket = ticket_of(listing)
-    if ticket is None:
-        return _open(listing)
-    state = State(ticket.state)
-    if relisted and state in ENDED:
-        ticket.opened_at, ticket.closed_at, ticket.close_reason = timezone.now(), None, ""
-        _set_state(
-            ticket,
-            State.REOPENED,
-            SYSTEM,
-            _("listed again, %(count)d times now") % {"count": listing.times_listed},
-        )
-    elif state is State.DETECTED and listing.is_confirmed:
-        _set_state(ticket, rules.first_state(listing.provider.request), SYSTEM, _("the list confirms it"))
-    elif state is State.DELISTED_PENDING:
-        _set_state(ticket, _state_before(ticket), SYSTEM, _("listed again before the second clean answer"))
-    _update_times(ticket)
-    return ticket
-
-
-def ticket_of(listing: Listing) -> DelistingTicket | None:
-    return (
-        DelistingTicket.objects.filter(listing=listing)
-        .select_related("listing__target", "listing__provider")
-        .first()
-    )
-
-
-def _open(listing: Listing) -> DelistingTicket | None:
-    request = listing.provider.request
-    if listing.severity == Severity.INFORMATIONAL or not opens_ticket(request):
-        return None
-    now = listing.first_seen
-    state = rules.first_state(request) if listing.is_confirmed else State.DETECTED
-    ticket = DelistingTicket.objects.create(listing=listing, state=state, state_since=now, opened_at=now)
-    drafts.refresh(ticket)
-    _update_times(ticket)
-    log(ticket, SYSTEM, "state", new=state, public=listing.is_confirmed, at=now)
-    return ticket
-
-
-def _update_times(ticket: DelistingTicket) -> None:
-    listing = ticket.listing
-    if listing.provider.request in WAITERS:
-        end = expected_end(listing.provider.auto_expiry, listing.first_seen)
-        if end is not None and end < timezone.now():
-            end = expected_end(listing.provider.auto_expiry, listing.last_seen)
-        ticket.expected_end = end
-    ticket.next_action_at = rules.deadline(
-        State(ticket.state),
-        Severity(listing.severity),
-        ticket.opened_at,
-        ticket.state_since,
-        ticket.expected_end,
-    )
-    if ticket.state == State.ACCEPTED_RISK:
-        ticket.next_action_at = ticket.risk_until
-    ticket.save(update_fields=["expected_end", "next_action_at"])
-
-
-def _state_before(ticket: DelistingTicket) -> State:
-    last = ticket.events.filter(new_state=State.DELISTED_PENDING).order_by("-id").first()
-    before = State(last.old_state) if last and last.old_state else State.INVESTIGATING
-    return before if before in rules.MOVES[State.DELISTED_PENDING] else State.INVESTIGATING
-
-
-def note_clean_once(listing: Listing) -> None:
-    """Small lists must be clean in two runs; the ticket shows the first."""
-    ticket = ticket_of(listing)
-    if ticket is not None and State(ticket.state) not in ENDED | {State.DELISTED_PENDING, State.DETECTED}:
-        _set_state(
-            ticket,
-            State.DELISTED_PENDING,
-            SYSTEM,
-            _("not listed any more; asked once more in the next check"),
-        )
-
-
-def note_dropped(listing: Listing) -> None:
-    ticket = ticket_of(listing)
-    if ticket is not None and ticket.state == State.DETECTED:
-        _end(ticket, State.DROPPED, SYSTEM, _("the list itself does not list it"))
-
-
-def note_end(listing: Listing, why: str) -> None:
-    ticket = ticket_of(listing)
-    if ticket is not None and State(ticket.state) not in ENDED:
-        _end(ticket, State.CLOSED, SYSTEM, why)
-
-
-@transaction.atomic
-def invalidate(provider: Provider, *, actor: str, why: str) -> int:
-    """The list is dead or false: its open listings mean nothing, and nobody is told 'delisted'. Returns how many ended."""
-    from blacklist.control import drain
-
-    ended = 0
-    for listing in Listing.objects.filter(provider=provider, delisted_at__isnull=True).select_related(
-        "target__gateway"
-    ):
-        listing.delisted_at = timezone.now()
-        listing.save(update_fields=["delisted_at"])
-        drain.bring_back(listing)
-        ticket = ticket_of(listing)
-        if ticket is not None and State(ticket.state) not in ENDED:
-            _end(ticket, State.LIST_INVALID, actor, why)
-        ended += 1
-    return ended
-
-
-# ------------------------------------------------------------------------------------------- what support does
+from blacklist.rules.requests import may_send
+from blacklist.rules.tickets import State
 
 
 @transaction.atomic
 def move(ticket: DelistingTicket, state: State, *, actor: str, text: str = "") -> None:
     """Any move the state machine allows. Raises ValidationError."""
-    _set_state(ticket, state, actor, text)
-    _update_times(ticket)
+    set_state(ticket, state, actor, text)
+    update_times(ticket)
 
 
 @transaction.atomic
@@ -268,7 +144,7 @@ def close(ticket: DelistingTicket, *, reason: str, actor: str) -> None:
     """End the work. The listing stays what it is: only the list itself can end that. Raises ValidationError."""
     if not reason.strip():
         raise ValidationError(_("Say why."))
-    _end(ticket, State.CLOSED, actor, reason.strip())
+    end_ticket(ticket, State.CLOSED, actor, reason.strip())
 
 
 @transaction.atomic
@@ -297,43 +173,16 @@ def recheck(ticket: DelistingTicket, *, actor: str) -> None:
     async_task("blacklist.control.schedules.recheck_pairs", [pair], actor)
 
 
-# ------------------------------------------------------------------------------------------- writing
+@transaction.atomic
+def ask_customer(ticket: DelistingTicket, *, text: str, actor: str) -> None:
+    """A question that the customer reads; the ticket waits for them."""
+    comment(ticket, text=text, actor=actor, public=True)
+    move(ticket, State.NEEDS_CUSTOMER, actor=actor)
 
 
-def _set_state(ticket: DelistingTicket, new: State, actor: str, text: str = "") -> None:
-    old = State(ticket.state)
-    try:
-        rules.check_move(old, new)
-    except rules.TransitionError as error:
-        raise ValidationError(str(error), code="transition") from error
-    ticket.state, ticket.state_since = new.value, timezone.now()
-    ticket.save(update_fields=["state", "state_since", "opened_at", "closed_at", "close_reason"])
-    log(ticket, actor, "state", text=text, old=old, new=new, public=True)
-    if actor != SYSTEM:
-        record(actor, "ticket.move", ticket, detail={"state": [old.value, new.value]})
-    publish("ticket_moved", {"ticket": ticket.pk, "state": new.value, "target": ticket.listing.target.value,
-                             "provider": ticket.listing.provider.slug,
-                             "customers": list(ticket.listing.target.customers.values_list("pk", flat=True))})  # fmt: skip
-
-
-def _end(ticket: DelistingTicket, state: State, actor: str, why: str) -> None:
-    ticket.closed_at, ticket.close_reason, ticket.next_action_at = timezone.now(), why[:300], None
-    ticket.save(update_fields=["closed_at", "close_reason", "next_action_at"])
-    _set_state(ticket, state, actor, why)
-
-
-def log(
-    ticket: DelistingTicket, actor: str, kind: str, *, text: str = "", old: str = "", new: str = "", public: bool = False,
-    at: datetime | None = None,
-) -> TicketEvent:  # fmt: skip
-    """One line of the history."""
-    return TicketEvent.objects.create(
-        ticket=ticket,
-        at=at or timezone.now(),
-        actor=actor,
-        kind=kind,
-        old_state=old,
-        new_state=new,
-        text=text,
-        is_public=public,
-    )
+@transaction.atomic
+def customer_answers(ticket: DelistingTicket, *, text: str, actor: str) -> None:
+    """What the customer writes to their ticket; one that waited for it goes on. Raises ValidationError."""
+    comment(ticket, text=text, actor=actor, public=True)
+    if ticket.state == State.NEEDS_CUSTOMER:
+        move(ticket, State.INVESTIGATING, actor=actor)

@@ -48,7 +48,7 @@ def facts_of(ticket: DelistingTicket) -> Facts:
         role=target.role,
         ptr=str(_evidence(ticket, "ptr")),
         helo=target.gateway.hostname if target.gateway else "",
-        operator=ours.operator,
+        operator=ours.operator or settings.SMG.hostname,
         contact_mail=contact_mail(),
         phone=ours.phone,
         cause=ticket.cause_text,

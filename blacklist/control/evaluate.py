@@ -11,7 +11,7 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from blacklist.control import alerts, desk, drain, impact
+from blacklist.control import alerts, drain, impact, lifecycle
 from blacklist.models import CheckRun, Incident, Listing, Provider, Result, Target
 from blacklist.rules.episodes import (
     AlertKind,
@@ -56,7 +56,7 @@ def _hit(result: Result, listing: Listing | None) -> None:
     severity, labels = Severity(result.severity), frozenset(result.labels)
     kind = alert_for_hit(before, severity, labels, now, relisted=relisted)
     _note_seen(listing, result)
-    desk.note_hit(listing, relisted=relisted)
+    lifecycle.note_hit(listing, relisted=relisted)
     _follow_up(listing, kind, now)
 
 
@@ -134,14 +134,14 @@ def _no_hit(result: Result, listing: Listing) -> None:
     elif listing.clean_runs >= clean_runs_needed(Severity(listing.severity)):
         end(listing, result.at, "no longer listed")
     else:
-        desk.note_clean_once(listing)
+        lifecycle.note_clean_once(listing)
 
 
 def drop(listing: Listing, at: datetime) -> None:
     """A reply named the list, the list itself does not: no episode ever began."""
     listing.delisted_at = at
     listing.save(update_fields=["delisted_at"])
-    desk.note_dropped(listing)
+    lifecycle.note_dropped(listing)
     _close_incident(listing, at)
 
 
@@ -150,7 +150,7 @@ def end(listing: Listing, at: datetime, why: str) -> None:
     was_told = listing.alerted_at is not None
     listing.delisted_at = at
     listing.save(update_fields=["delisted_at"])
-    desk.note_end(listing, why)
+    lifecycle.note_end(listing, why)
     drain.bring_back(listing)
     if was_told:
         alerts.raise_alert(listing, AlertKind.DELISTED, at)
@@ -180,7 +180,7 @@ def open_from_reply(
     listing.reason, listing.last_seen, listing.last_checked = reason[:1000], now, now
     listing.last_status = Status.LISTED.value if confirmed else ""
     listing.save()
-    desk.note_hit(listing, relisted=relisted)
+    lifecycle.note_hit(listing, relisted=relisted)
     if confirmed:
         kind = alert_for_hit(_episode(listing), Severity(severity), frozenset(), now, relisted=relisted)
         _follow_up(listing, kind, now)

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from blacklist.control.facts import FactsError, dead_zones, shipped_codes, shipped_providers
-from blacklist.models import Provider
+from blacklist.models import BlacklistSettings, Provider
 from blacklist.rules.providers import is_dead_zone, parse_kinds
 from gateway.control.audit import record
 
@@ -136,7 +136,7 @@ def switch(provider: Provider, *, enabled: bool, actor: str) -> None:
 
 def close_dead_tickets() -> None:
     """Tickets of lists that turned out to be dead end as 'list invalid': nobody is told 'delisted'."""
-    from blacklist.control.desk import invalidate
+    from blacklist.control.lifecycle import invalidate
 
     for provider in Provider.objects.filter(
         known=Provider.Known.DEAD, listings__delisted_at__isnull=True
@@ -229,3 +229,25 @@ def note_health(provider_id: int, health: str, why: str) -> bool:
 
 def kinds_of(provider: Provider) -> frozenset[str]:
     return frozenset(kind.value for kind in parse_kinds(provider.kind))
+
+
+@transaction.atomic
+def save_provider(provider: Provider, values: dict[str, Any], *, actor: str) -> Provider:
+    """Create or change a list by hand. Raises ValidationError: a dead list, an unknown kind, switched on without a key."""
+    is_new = provider.pk is None
+    detail = {name: [str(getattr(provider, name)), str(value)] for name, value in values.items()}
+    for name, value in values.items():
+        setattr(provider, name, value)
+    provider.full_clean()
+    provider.save(force_insert=is_new, update_fields=None if is_new else list(values))
+    record(actor, "blacklist.list", provider.slug, detail=detail)
+    close_dead_tickets()
+    return provider
+
+
+@transaction.atomic
+def save_settings(settings: BlacklistSettings, fields: list[str], *, actor: str) -> None:
+    """Change the settings of blacklist monitoring."""
+    settings.full_clean()
+    settings.save(update_fields=fields)
+    record(actor, "blacklist.settings", detail={name: ["", str(getattr(settings, name))] for name in fields})

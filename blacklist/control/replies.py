@@ -72,7 +72,8 @@ def scan_attempts() -> int:
     )
     named = 0
     for attempt in rows:
-        named += report_reply(attempt.gateway.name, attempt.remote_host, attempt.text, attempt.at) is not None
+        name = attempt.gateway.name if attempt.gateway else ""
+        named += report_reply(name, attempt.remote_host, attempt.text, attempt.at) is not None
         settings.last_attempt = attempt.pk
     settings.save(update_fields=["last_attempt"])
     return named

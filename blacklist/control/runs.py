@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.utils import timezone
 
-from blacklist.control import alerts, confirm, evaluate
+from blacklist.control import alerts, confirm, evaluate, prechecks
 from blacklist.control.lease import Lease, hold_lease
 from blacklist.control.plan import Pair, RunPlan, plan_run
 from blacklist.control.providers import ensure_providers
@@ -26,6 +26,7 @@ from blacklist.models import CheckRun, Result
 from blacklist.probe.check import OpenAsker, check, dns_asker
 from blacklist.probe.pace import Pace
 from blacklist.probe.worker import Event
+from gateway.control.domain_checks import make_resolver
 
 logger = logging.getLogger(__name__)
 TOO_OLD = timedelta(hours=12)
@@ -47,6 +48,7 @@ class Options:
     confirm_after_s: float = CONFIRM_AFTER_S  # and beyond the answer's TTL ...
     confirm_latest_s: float = CONFIRM_LATEST_S  # ... but no longer than this
     wait: Callable[[float], None] = time.sleep
+    resolver: prechecks.OpenResolver | None = make_resolver  # for pre-checks; None: none are made
     retry: bool = True
 
 
@@ -106,6 +108,8 @@ def perform(run: CheckRun, lease: Lease, options: Options) -> CheckRun:
         evaluate.evaluate(run)
         alerts.send_due(daily=run.kind == CheckRun.Kind.DAILY)
         alerts.note_health(run)
+        if options.resolver is not None:
+            prechecks.run_pending(options.resolver)
         _count(run)
         run.retry_at = _retry_at(run, options)
         run.save(update_fields=["counts", "retry_at"])

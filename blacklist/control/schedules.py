@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from blacklist.control import alerts, desk, replies, runs
+from blacklist.control.history import SYSTEM
 from blacklist.control.lease import RunBusy, hold_lease
 from blacklist.control.plan import Pair
 from blacklist.control.providers import askable
@@ -51,6 +52,11 @@ def slot_of(now: datetime) -> datetime:
     return due.astimezone(ZONE)
 
 
+def next_slot() -> datetime:
+    """The next 05:00 Europe/Berlin."""
+    return slot_of(timezone.now() + timedelta(days=1))
+
+
 def daily(options: runs.Options | None = None) -> int | None:
     """The 05:00 check. One run for each 05:00, however often and on however many nodes this is called; after downtime
     the last one that was missed, not all of them. Returns the run's id, None when there was nothing to do."""
@@ -63,7 +69,7 @@ def daily(options: runs.Options | None = None) -> int | None:
             runs.resume(lease, options)
             if CheckRun.objects.filter(slot=slot).exists():
                 return None
-        return runs.start(CheckRun.Kind.DAILY, actor=desk.SYSTEM, options=options, slot=slot).pk
+        return runs.start(CheckRun.Kind.DAILY, actor=SYSTEM, options=options, slot=slot).pk
     except RunBusy as busy:
         logger.warning("blacklist check not started", extra={"why": str(busy)})
         return None
@@ -77,7 +83,7 @@ def recheck_open(options: runs.Options | None = None) -> int | None:
     return _run(CheckRun.Kind.RECHECK, pairs, options or runs.scheduled_options())
 
 
-def recheck_pairs(pairs: list[list[int]], actor: str = desk.SYSTEM) -> int | None:
+def recheck_pairs(pairs: list[list[int]], actor: str = SYSTEM) -> int | None:
     """Ask about these pairs now (support's button)."""
     return _run(CheckRun.Kind.RECHECK, [(pair[0], pair[1]) for pair in pairs], runs.manual_options(), actor)
 
@@ -89,6 +95,26 @@ def run_now(actor: str) -> int | None:
     except RunBusy as busy:
         logger.warning("blacklist check not started", extra={"why": str(busy)})
         return None
+
+
+def run_soon(actor: str) -> None:
+    """The whole check, in the background."""
+    from django_q.tasks import async_task
+
+    async_task("blacklist.control.schedules.run_now", actor)
+
+
+def check_customer_soon(customer_id: int, actor: str) -> None:
+    """All lists about one customer's targets, in the background."""
+    from django_q.tasks import async_task
+
+    async_task("blacklist.control.schedules.check_customer", customer_id, actor)
+
+
+def check_target(target_id: int, actor: str) -> int | None:
+    """All lists about one target."""
+    pairs = [(target_id, provider.pk) for provider in askable()[0]]
+    return _run(CheckRun.Kind.MANUAL, pairs, runs.manual_options(), actor)
 
 
 def check_customer(customer_id: int, actor: str) -> int | None:
@@ -106,7 +132,7 @@ def _run(
     kind: str,
     pairs: list[Pair],
     options: runs.Options,
-    actor: str = desk.SYSTEM,
+    actor: str = SYSTEM,
     retry_of: CheckRun | None = None,
 ) -> int | None:
     if not pairs:

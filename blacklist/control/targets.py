@@ -77,7 +77,7 @@ def _bring_up(target: Target, want: _Wanted) -> None:
     changed = [name for name, value in values.items() if getattr(target, name) != value]
     for name in changed:
         setattr(target, name, values[name])
-    if target.pk is None:
+    if target._state.adding:
         target.save(force_insert=True)
     elif changed:
         target.save(update_fields=changed)
@@ -232,7 +232,26 @@ def _customers(row: dict[str, Any]) -> list[Customer]:
 
 
 @transaction.atomic
-def add_target(text: str, role: str, *, actor: str, note: str = "") -> Target:
-    """Watch something by hand. Raises TargetError."""
-    apply_targets([{"value": text, "role": role, "note": note}], actor=actor)
-    return Target.objects.get(value=canonical_target(text)[1])
+def save_target(text: str, values: dict[str, Any], *, actor: str) -> Target:
+    """Create or change a watched target by hand; `values` are fields of Target, of the changed ones only."""
+    kind, value = canonical_target(text)
+    target = Target.objects.filter(value=value).first() or Target(
+        value=value, kind=kind.value, role=values.get("role", "")
+    )
+    for name in ("role", "gateway", "is_active", "note"):
+        if name in values:
+            setattr(target, name, values[name])
+    target.is_manual = True
+    target.full_clean()
+    target.save()
+    if "customers" in values:
+        target.customers.set(values["customers"])
+    record(actor, "blacklist.target", value, detail={name: ["", str(one)] for name, one in values.items()})
+    return target
+
+
+def check_soon(target: Target, *, actor: str) -> None:
+    """Ask every list about a target, in the background."""
+    from django_q.tasks import async_task
+
+    async_task("blacklist.control.schedules.check_target", target.pk, actor)

@@ -60,6 +60,11 @@ class CheckRun(models.Model):
         return self.finished_at is None
 
     @property
+    def unknown(self) -> int:
+        """Questions without a result."""
+        return int(sum(self.counts.get(status, 0) for status in ("provider_error", "dead_list", "timeout")))
+
+    @property
     def percent(self) -> int:
         return min(100, self.done * 100 // self.total) if self.total else 0
 

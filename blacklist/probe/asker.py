@@ -12,7 +12,7 @@ import contextlib
 import secrets
 import struct
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from blacklist.probe import wire
 from blacklist.rules.types import Answer, Outcome
@@ -82,7 +82,7 @@ class DnsAsker:
         self._turn = 0
         self.questions = 0
 
-    async def __aenter__(self) -> DnsAsker:
+    async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         for server in self._nameservers:
             row: list[_Socket] = []

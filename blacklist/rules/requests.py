@@ -84,7 +84,7 @@ def may_send(request: RequestClass, address: str, last_request: datetime | None,
     return ""
 
 
-EXPIRY = re.compile(r"(?P<low>\d+)?\s*-?\s*(?P<high>\d+)\s*(?P<unit>hour|day|week)s?")
+EXPIRY = re.compile(r"(?:\d+\s*-\s*)?(?P<high>\d+)\s*(?P<unit>hour|day|week)s?")
 UNITS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 WORDS = {"four weeks": timedelta(weeks=4), "a couple of days": timedelta(days=3)}
 
