@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from gateway.models import Customer
+from gateway.rules.ids import to_text
 
 __all__ = ["ContentGrant", "ContentLook", "SupportReply", "SupportRequest"]
 
@@ -54,6 +55,11 @@ class SupportRequest(models.Model):
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.subject}"
+
+    @property
+    def text_id(self) -> str:
+        """The message it is about, as people see it; '' for none."""
+        return to_text(self.message_id) if self.message_id else ""
 
 
 class SupportReply(models.Model):
@@ -104,6 +110,11 @@ class ContentGrant(models.Model):
         return f"{self.customer}: {self.get_kind_display()}"
 
     @property
+    def text_id(self) -> str:
+        """The message as people see it, '' for every message."""
+        return to_text(self.message_id) if self.message_id else ""
+
+    @property
     def is_valid(self) -> bool:
         return self.revoked_at is None and self.expires_at > timezone.now()
 
@@ -142,6 +153,10 @@ class ContentLook(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         self._refuse()
+
+    @property
+    def text_id(self) -> str:
+        return to_text(self.message_id)
 
     def _refuse(self) -> NoReturn:
         raise TypeError("the log of looks is append-only")

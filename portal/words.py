@@ -100,6 +100,48 @@ CHIPS: dict[str, dict[str, Chip]] = {
         "admin": Chip(_("Admin"), "info", "gear"),
         "viewer": Chip(_("Viewer"), "", "user"),
     },
+    "token": {
+        "active": Chip(_("Active"), "good", "check"),
+        "expired": Chip(_("Expired"), "bad", "clock"),
+        "revoked": Chip(_("Revoked"), "", "stop"),
+    },
+    "webhook": {
+        "active": Chip(_("Active"), "good", "check"),
+        "failing": Chip(_("Fails"), "warn", "warning"),
+        "off": Chip(_("Switched off"), "bad", "stop"),
+    },
+    "delivery": {
+        "pending": Chip(_("To be sent"), "info", "clock"),
+        "delivered": Chip(_("Delivered"), "good", "check"),
+        "failed": Chip(_("Given up"), "bad", "cross"),
+    },
+    "request": {
+        "open": Chip(_("Waiting for support"), "info", "clock"),
+        "answered": Chip(_("Answered"), "good", "check"),
+        "closed": Chip(_("Closed"), "", "stop"),
+    },
+    "grant": {
+        "valid": Chip(_("Valid"), "warn", "unlock"),
+        "over": Chip(_("Over"), "", "lock"),
+    },
+    "grant_kind": {
+        "customer": Chip(_("Given by you"), "good", "user"),
+        "break_glass": Chip(_("Taken by support"), "bad", "warning"),
+    },
+    "part": {  # of the installation, see portal.status
+        "ok": Chip(_("Works"), "good", "check"),
+        "degraded": Chip(_("Degraded"), "warn", "warning"),
+        "down": Chip(_("Down"), "bad", "cross"),
+        "unknown": Chip(_("Not known"), "", "clock"),
+    },
+    "gateway": {
+        "in_use": Chip(_("In use"), "good", "check"),
+        "drained": Chip(_("Drained"), "warn", "pause"),
+    },
+    "may_send": {
+        "True": Chip(_("May send"), "good", "check"),
+        "False": Chip(_("Suspended"), "bad", "stop"),
+    },
     "who": {  # who must act, from the code dictionary
         "sender": Chip(_("You must act"), "warn", "user"),
         "recipient": Chip(_("The recipient must act"), "info", "mail"),
