@@ -18,18 +18,18 @@ MAX_QUESTIONS = 120  # SPF alone may need 10 look-ups with 10 hosts each; more i
 class Gatherer:
     """Facts for one check."""
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, server: str = "") -> None:
         self.resolver = resolver
+        self.server = server or ", ".join(str(one) for one in resolver.nameservers)
         self.facts: dict[tuple[str, str], Looked] = {}
 
     async def judge(self, want: Wanted, before: Mapping[str, Any], *, now: datetime) -> CheckResult:
         """Ask what `judge` misses until it has all it needs; what was not worth asking counts as failed."""
         await self.ask(first_questions(want))
         want = self._with_addresses(want)
-        server = ", ".join(str(one) for one in self.resolver.nameservers)
         while True:
             try:
-                return judge(self.facts, want, before, now=now, resolver=server)
+                return judge(self.facts, want, before, now=now, resolver=self.server)
             except Needed as needed:
                 await self.ask([needed.question])
 

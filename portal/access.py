@@ -57,7 +57,7 @@ def memberships(request: HttpRequest) -> list[Membership]:
     """All customers this person belongs to, with their role; asked once per request."""
     known: list[Membership] | None = getattr(request, "_memberships", None)
     if known is None:
-        known = list(_user(request).memberships.select_related("customer").order_by("customer__name"))
+        known = list(_user(request).memberships.select_related("customer__rate_window").order_by("customer__name"))
         request._memberships = known  # type: ignore[attr-defined]
     return known
 
@@ -100,6 +100,11 @@ def access_role(request: HttpRequest) -> str:
     """'owner', 'admin', 'viewer', or '' without a customer."""
     member = current_membership(request)
     return str(member.role) if member else ""
+
+
+def sees_content(request: HttpRequest) -> bool:
+    """Whether subjects are shown: not to support that looks at a customer's pages (consent has its own way)."""
+    return _opened_by_support(request) is None
 
 
 def may_write(member: Membership | None) -> bool:

@@ -6,7 +6,7 @@ from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 
 
-def add_errors(form: forms.Form, error: ValidationError) -> None:
+def add_errors(form: forms.BaseForm, error: ValidationError) -> None:
     """Put a verb's ValidationError on the form; what belongs to no field of it stands above."""
     if not hasattr(error, "error_dict"):
         form.add_error(None, error)

@@ -35,13 +35,15 @@ class User(AbstractUser):
 
     username = None  # type: ignore[assignment]
     email = models.EmailField(_("e-mail address"), unique=True)
-    language = models.CharField(_("language"), max_length=2, default="en", choices=[("en", "English"), ("de", "Deutsch")])
+    language = models.CharField(
+        _("language"), max_length=2, default="en", choices=[("en", "English"), ("de", "Deutsch")]
+    )
     time_zone = models.CharField(_("time zone"), max_length=64, default="Europe/Berlin")
     theme = models.CharField(_("appearance"), max_length=6, choices=Theme, default=Theme.SYSTEM)
     shortcuts = models.BooleanField(_("keyboard shortcuts"), default=True)
 
     USERNAME_FIELD = "email"
-    REQUIRED_FIELDS: list[str] = []
+    REQUIRED_FIELDS: list[str] = []  # type: ignore[misc]
     objects = UserManager()  # type: ignore[assignment,misc]
 
     class Meta:

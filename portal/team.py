@@ -54,7 +54,10 @@ def invite(customer: Customer, email: str, role: str, *, actor: str, link: str) 
 
 def open_invitation(token: str) -> Invitation | None:
     """The invitation behind a link, if it is still good."""
-    found = Invitation.objects.filter(token_hash=hash_token(token), accepted_at__isnull=True, expires_at__gt=timezone.now())
+    now = timezone.now()
+    found = Invitation.objects.filter(
+        token_hash=hash_token(token), accepted_at__isnull=True, expires_at__gt=now
+    )
     return found.select_related("customer").first()
 
 
@@ -62,13 +65,21 @@ def open_invitation(token: str) -> Invitation | None:
 def accept(invitation: Invitation, *, user: User) -> Membership:
     """Join with an existing account, whose address must be the invited one. Works once. Raises ValidationError."""
     if user.email.lower() != invitation.email:
-        raise ValidationError(_("This invitation is for another address. Sign out first."), code="other_address")
-    changed = Invitation.objects.filter(pk=invitation.pk, accepted_at__isnull=True).update(accepted_at=timezone.now())
+        raise ValidationError(
+            _("This invitation is for another address. Sign out first."), code="other_address"
+        )
+    changed = Invitation.objects.filter(pk=invitation.pk, accepted_at__isnull=True).update(
+        accepted_at=timezone.now()
+    )
     if not changed:
         raise ValidationError(_("This invitation was used already."), code="used")
     defaults = {"role": invitation.role}
-    member, _created = Membership.objects.get_or_create(user=user, customer=invitation.customer, defaults=defaults)
-    record(user.email, "team.join", user.email, customer=invitation.customer, detail={"role": ["", member.role]})
+    member, _created = Membership.objects.get_or_create(
+        user=user, customer=invitation.customer, defaults=defaults
+    )
+    record(
+        user.email, "team.join", user.email, customer=invitation.customer, detail={"role": ["", member.role]}
+    )
     return member
 
 
@@ -112,7 +123,9 @@ def change_role(member: Membership, role: str, *, actor: str) -> bool:
 def remove(member: Membership, *, actor: str) -> None:
     """Out of the team, at once. Raises ValidationError for the last owner."""
     _keep_an_owner(member)
-    record(actor, "team.remove", member.user.email, customer=member.customer, detail={"role": [member.role, ""]})
+    record(
+        actor, "team.remove", member.user.email, customer=member.customer, detail={"role": [member.role, ""]}
+    )
     member.delete()
 
 
@@ -122,9 +135,13 @@ def hash_token(token: str) -> str:
 
 
 def _keep_an_owner(member: Membership) -> None:
-    owners = Membership.objects.select_for_update().filter(customer=member.customer, role=Membership.Role.OWNER)
+    owners = Membership.objects.select_for_update().filter(
+        customer=member.customer, role=Membership.Role.OWNER
+    )
     if {row.pk for row in owners} == {member.pk}:
-        raise ValidationError(_("The last owner stays: make somebody else an owner first."), code="last_owner")
+        raise ValidationError(
+            _("The last owner stays: make somebody else an owner first."), code="last_owner"
+        )
 
 
 def _send(invitation: Invitation, link: str) -> None:

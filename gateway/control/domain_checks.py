@@ -25,7 +25,7 @@ def check(domain: Domain, *, actor: str = "system", resolver: Resolver | None = 
     some seconds).
     """
     now = timezone.now()
-    gatherer = Gatherer(resolver or make_resolver())
+    gatherer = Gatherer(resolver or make_resolver(), "demo" if settings.SMG.demo else "")
     result = asyncio.run(gatherer.judge(wanted(domain), domain.records, now=now))
     conclusion = domains.keep_check(domain, result, now=now, actor=actor)
     _keep_keys(domain, result, now)

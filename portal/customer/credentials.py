@@ -30,7 +30,7 @@ OVERLAPS = [
 class CredentialForm(forms.Form):
     username = forms.CharField(
         label=gettext_lazy("User name"), max_length=100,
-        help_text=gettext_lazy("Letters, digits and . _ @ + - only; unique among all customers, so begin with your name."),
+        help_text=gettext_lazy("Letters, digits and . _ @ + - only; unique among all customers: begin with your name."),
     )  # fmt: skip
     label = forms.CharField(
         label=gettext_lazy("Used by"), max_length=200, required=False,
@@ -45,7 +45,8 @@ class CredentialForm(forms.Form):
         help_text=gettext_lazy("Addresses or domains, one per line. Empty: all your proven domains."),
     )  # fmt: skip
     expires_at = forms.DateTimeField(
-        label=gettext_lazy("Expires"), required=False, widget=forms.DateTimeInput({"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        label=gettext_lazy("Expires"), required=False,
+        widget=forms.DateTimeInput({"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"], help_text=gettext_lazy("Empty: never."),
     )  # fmt: skip
 
@@ -56,7 +57,7 @@ class ChangeForm(CredentialForm):
 
 class RotateForm(forms.Form):
     overlap_h = forms.TypedChoiceField(
-        label=gettext_lazy("The old secret stays valid for"), choices=OVERLAPS, coerce=int, initial=24, empty_value=24,
+        label=gettext_lazy("The old secret stays valid for"), choices=OVERLAPS, coerce=int, initial=24,
     )  # fmt: skip
 
 

@@ -32,8 +32,9 @@ class DomainForm(forms.Form):
 
 class DkimRequestForm(forms.Form):
     kind = forms.ChoiceField(
-        label=gettext_lazy("Kind of record"), choices=DkimKey.Kind.choices, widget=forms.RadioSelect, initial=DkimKey.Kind.TXT,
-        help_text=gettext_lazy("With the CNAME we can change keys later without you; with the TXT record everything stays at yours."),
+        label=gettext_lazy("Kind of record"), choices=DkimKey.Kind.choices, widget=forms.RadioSelect,
+        initial=DkimKey.Kind.TXT,
+        help_text=gettext_lazy("With the CNAME we can change keys later without you; with TXT all stays at yours."),
     )  # fmt: skip
     note = forms.CharField(label=gettext_lazy("Note for support (optional)"), max_length=300, required=False)
 

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-import markdown
+import markdown  # type: ignore[import-untyped]
 from django.conf import settings
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render

@@ -86,12 +86,12 @@ def search(customer: Customer, wanted: dict[str, Any], *, cursor: str = "", size
     return _by_messages(messages, before, size)
 
 
-def every_row(customer: Customer, wanted: dict[str, Any]) -> Iterator[Row]:
+def every_page(customer: Customer, wanted: dict[str, Any]) -> Iterator[list[Row]]:
     """All rows of a search, page by page: for exports."""
     cursor = ""
     while True:
         page = search(customer, wanted, cursor=cursor, size=200)
-        yield from page.rows
+        yield page.rows
         if not page.next_cursor:
             return
         cursor = page.next_cursor

@@ -15,10 +15,10 @@ from django.utils.translation import ngettext
 
 from gateway.control import appeal_requests, queue
 from gateway.models import Message, Recipient
-from portal.access import access_customer, access_message, actor, page
+from portal.access import access_customer, access_message, actor, page, sees_content
 from portal.csv_export import csv_response
 from portal.customer.message_rows import Row, shown_state
-from portal.customer.message_search import MessageFilter, every_row, search
+from portal.customer.message_search import MessageFilter, every_page, search
 from portal.customer.timeline import SHOWN_RECIPIENTS, stories
 from portal.customer.trace_words import symbol_lines, symbol_words, trace_lines
 
@@ -29,7 +29,7 @@ Verb = Callable[..., int]
 def message_list(request: HttpRequest) -> HttpResponse:
     customer = access_customer(request)
     form = MessageFilter(request.GET or None)
-    wanted = form.cleaned_data if form.is_bound and form.is_valid() else {}
+    wanted = wishes(request, form)
     found = search(customer, wanted, cursor=request.GET.get("before", ""))
     newest = found.rows[0].message.id if found.rows and not request.GET.get("before") else 0
     context = {"form": form, "found": found, "filtered": is_filtered(request.GET), "newest": newest}
@@ -41,7 +41,7 @@ def message_news(request: HttpRequest) -> HttpResponse:
     """A fragment for the list: whether anything newer than `after` would be in it."""
     customer = access_customer(request)
     form = MessageFilter(request.GET)
-    wanted = form.cleaned_data if form.is_valid() else {}
+    wanted = wishes(request, form)
     after = request.GET.get("after", "")
     found = search(customer, wanted, size=20)
     number = (
@@ -55,7 +55,7 @@ def message_csv(request: HttpRequest) -> HttpResponseBase:
     """The filtered list, a line per recipient, streamed."""
     customer = access_customer(request)
     form = MessageFilter(request.GET)
-    wanted = form.cleaned_data if form.is_valid() else {}
+    wanted = wishes(request, form)
     head = [
         "id",
         "received",
@@ -70,23 +70,25 @@ def message_csv(request: HttpRequest) -> HttpResponseBase:
         "code",
         "reply",
     ]
-    return csv_response("messages.csv", head, _csv_rows(every_row(customer, wanted)))
+    return csv_response(
+        "messages.csv", head, _csv_rows(every_page(customer, wanted), subjects=sees_content(request))
+    )
 
 
-def _csv_rows(rows: Iterator[Row]) -> Iterator[list[Any]]:
-    for row in rows:
-        message = row.message
-        shared = [
-            message.text_id,
-            message.received_at.isoformat(),
-            message.sender,
-            message.header_from,
-            message.subject,
-        ]
-        for recipient in message.recipients.select_related("gateway").iterator():
-            gateway = recipient.gateway.name if recipient.gateway else ""
-            judged = [message.category, f"{message.score:g}", gateway, recipient.code or "", recipient.text]
-            yield [*shared, recipient.address, shown_state(recipient), *judged]
+def _csv_rows(pages: Iterator[list[Row]], *, subjects: bool) -> Iterator[list[Any]]:
+    for rows in pages:
+        messages = {row.message.id: row.message for row in rows}
+        recipients = Recipient.objects.filter(message_id__in=messages).select_related("gateway")
+        for recipient in recipients.order_by("-message_id", "id").iterator():
+            yield _csv_row(messages[recipient.message_id], recipient, subjects=subjects)
+
+
+def _csv_row(message: Message, recipient: Recipient, *, subjects: bool) -> list[Any]:
+    gateway = recipient.gateway.name if recipient.gateway else ""
+    subject = message.subject if subjects else ""
+    head = [message.text_id, message.received_at.isoformat(), message.sender, message.header_from, subject]
+    judged = [message.category, f"{message.score:g}", gateway, recipient.code or "", recipient.text]
+    return [*head, recipient.address, shown_state(recipient), *judged]
 
 
 @page("GET")
@@ -167,6 +169,12 @@ def _act(request: HttpRequest, text_id: str, verb: Verb) -> HttpResponse:
 
 def _open(recipients: QuerySet[Recipient]) -> QuerySet[Recipient]:
     return recipients.filter(state__in=queue.OPEN)
+
+
+def wishes(request: HttpRequest, form: MessageFilter) -> dict[str, Any]:
+    """The filters that may be applied; support cannot find out subjects by searching for them."""
+    wanted = dict(form.cleaned_data) if form.is_bound and form.is_valid() else {}
+    return wanted if sees_content(request) else wanted | {"q": ""}
 
 
 def is_filtered(values: QueryDict) -> bool:

@@ -92,10 +92,9 @@ def waiting(customer: Customer) -> int:
 
 def current_rate(customer: Customer, now: datetime) -> dict[str, int]:
     """How much of the running minute's limit is used."""
-    if not customer.rate_limit:
-        return {"used": 0}
-    window = RateWindow.objects.filter(customer=customer, started_at__gt=now - timedelta(minutes=1)).first()
-    return {"used": window.used if window else 0}
+    window: RateWindow | None = getattr(customer, "rate_window", None)
+    running = window is not None and window.started_at > now - timedelta(minutes=1)
+    return {"used": window.used if window and running else 0}
 
 
 def open_listings(customer: Customer) -> list[Listing]:
@@ -118,7 +117,7 @@ def checklist(customer: Customer, context: dict[str, Any]) -> list[dict[str, Any
     done = {
         "domain": bool(domains),
         "dns": any(domain.is_verified for domain in domains),
-        "access": customer.credentials.exists() or customer.networks.filter(may_relay=True).exists(),
+        "access": bool(context["latest"]) or customer.credentials.exists(),
         "mail": bool(context["latest"]),
         "alerts": bool(customer.alert_email),
     }

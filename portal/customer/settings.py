@@ -10,7 +10,7 @@ from django.conf import settings as django_settings
 from django.contrib import messages as notes
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -30,12 +30,16 @@ class CustomerForm(forms.Form):
         label=gettext_lazy("Address for alerts"), required=False,
         help_text=gettext_lazy("Blacklist hits, broken domains, stopped logins. A group address is best."),
     )  # fmt: skip
-    language = forms.ChoiceField(label=gettext_lazy("Language of reports and alerts"), choices=Customer.Language.choices)
+    language = forms.ChoiceField(
+        label=gettext_lazy("Language of reports and alerts"), choices=Customer.Language.choices
+    )
     ndr_enabled = forms.BooleanField(
         label=gettext_lazy("Send non-delivery reports to the sender"), required=False,
         help_text=gettext_lazy("Switch off only if your own server evaluates results itself."),
     )  # fmt: skip
-    ndr_on_refusal = forms.BooleanField(label=gettext_lazy("Report refused viruses to the sender"), required=False)
+    ndr_on_refusal = forms.BooleanField(
+        label=gettext_lazy("Report refused viruses to the sender"), required=False
+    )
     delay_warning_h = forms.TypedChoiceField(
         label=gettext_lazy("Warn the sender about delays"), coerce=int,
         choices=[(0, gettext_lazy("never")), (1, "1 h"), (4, "4 h"), (8, "8 h"), (24, "24 h")],
@@ -76,14 +80,16 @@ def settings(request: HttpRequest) -> HttpResponse:
 @page("POST")
 def person(request: HttpRequest) -> HttpResponse:
     """The person's own part: everybody may, viewers too."""
-    user = User.objects.get(pk=request.user.pk)
+    user = get_object_or_404(User, email=actor(request))
     form = PersonForm(request.POST, instance=user, prefix="me")
     if form.is_valid():
         user.save(update_fields=list(form.cleaned_data))
         translation.activate(user.language)
         notes.success(request, _("Saved."))
         response = redirect("settings")
-        response.set_cookie(django_settings.LANGUAGE_COOKIE_NAME, user.language, max_age=365 * 86400, samesite="Lax")
+        response.set_cookie(
+            django_settings.LANGUAGE_COOKIE_NAME, user.language, max_age=365 * 86400, samesite="Lax"
+        )
         return response
     customer = access_customer(request)
     return _page(request, customer, CustomerForm(initial=_initial(customer)), form)
@@ -101,10 +107,14 @@ def _initial(customer: Customer) -> dict[str, Any]:
 
 
 def _user(request: HttpRequest) -> User:
-    return User.objects.get(pk=request.user.pk)  # a copy: an invalid form must not change the one of the request
+    return User.objects.get(
+        pk=request.user.pk
+    )  # a copy: an invalid form must not change the one of the request
 
 
-def _page(request: HttpRequest, customer: Customer, form: CustomerForm, person_form: PersonForm) -> HttpResponse:
+def _page(
+    request: HttpRequest, customer: Customer, form: CustomerForm, person_form: PersonForm
+) -> HttpResponse:
     context = {
         "form": form,
         "person_form": person_form,

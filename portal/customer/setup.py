@@ -1,4 +1,4 @@
-"""The two-step set-up, and 'waiting for your first mail': follows live what the customer's server does, and names the fix.
+"""The two-step set-up, and 'waiting for your first mail': follows live what the customer's server does.
 
 While the page is open the relay notes each stage that a session of this customer reaches (SetupEvent), or the reply it
 failed with. The stages in order: connected, tls, login, sender, accepted; then delivered, from the message itself.
@@ -41,10 +41,10 @@ HINTS: dict[str, str | Promise] = {
         "Nobody has connected yet. Check host name and port, and that your firewall lets the connection out."
     ),
     "tls": _(
-        "Your server talks to us without encryption. Switch on STARTTLS (in Postfix: smtp_tls_security_level = encrypt)."
+        "Your server talks to us without encryption. Switch STARTTLS on (Postfix: smtp_tls_security_level = encrypt)."
     ),
     "login": _(
-        "Your server has not logged in. Check user name and secret, and that login is switched on for this smarthost."
+        "Your server has not logged in. Check user name and secret, and that it logs in at this smarthost."
     ),
     "sender": _(
         "No sender yet. The sender's domain must be one that you have proven, and this login must be allowed to use it."

@@ -95,7 +95,7 @@ def by_domain(counts: Iterable[HourlyCount]) -> list[tuple[str, dict[str, Any]]]
     return sorted(rows, key=lambda row: -row[1]["accepted"])
 
 
-def by_recipient_domain(customer: Customer, days: int) -> list[dict[str, Any]]:
+def by_recipient_domain(customer: Customer, days: int) -> list[Any]:
     """Where the latest mail went: the busiest recipient domains with their share of failures."""
     since = first_id(int((timezone.now() - timedelta(days=days)).timestamp() * 1000))
     latest = customer.recipients.filter(id__gte=since).order_by("-id").values("pk")[:NEWEST]

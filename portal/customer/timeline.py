@@ -43,6 +43,7 @@ class Event:
     reply: str = ""
     meaning: Meaning | None = None
     ms: float = 0.0
+    settled: bool = False  # a failure for good: its explanation is open at once
 
 
 @dataclass(slots=True)
@@ -79,6 +80,7 @@ def _attempt(attempt: Attempt) -> Event:
         reply=reply_text(attempt.code, attempt.enhanced, attempt.text),
         meaning=meaning,
         ms=attempt.duration_ms,
+        settled=attempt.state not in ("delivered", "queued"),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.utils.functional import Promise
-from django.utils.translation import get_language, gettext_lazy
+from django.utils.translation import get_language, gettext_lazy, ngettext
 from django.utils.translation import gettext as _
 
 from gateway.spam.symbols import SYMBOLS
@@ -99,7 +99,10 @@ def _authors(detail: Detail) -> str:
 
 
 def _loop(detail: Detail) -> str:
-    return _("%(number)s servers handled it before us.") % {"number": detail.get("received", 0)}
+    number = int(detail.get("received") or 0)
+    return ngettext(
+        "%(number)s server handled it before us.", "%(number)s servers handled it before us.", number
+    ) % {"number": number}
 
 
 def _virus(detail: Detail) -> str:

@@ -19,6 +19,7 @@ from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from gateway.models import Message
 from portal import nav
 from portal.charts import BarChart
 from portal.words import chip_of
@@ -120,6 +121,14 @@ def _badges(request: HttpRequest) -> dict[str, int]:
         known = badges(request)
         request._badges = known  # type: ignore[attr-defined]
     return known
+
+
+@register.simple_tag(takes_context=True)
+def subject(context: template.Context, message: Message) -> str:
+    """What people see of a subject: support, on the customer's pages, sees that there is one, not what it says."""
+    if context.get("opened_as"):
+        return _("(hidden from support)")
+    return message.subject or _("(no subject)")
 
 
 @register.filter
