@@ -18,6 +18,7 @@ import ssl
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,12 +36,12 @@ SETUP = """
 name = "good1"
 pool = "good"
 hostname = "good1.smg.example"
-next_hop = "127.0.0.1:{good}"
+next_hop = "127.0.0.1:1"
 [[gateways]]
 name = "bad1"
 pool = "bad"
 hostname = "bad1.smg.example"
-next_hop = "127.0.0.1:{bad}"
+next_hop = "127.0.0.1:1"
 [[customers]]
 name = "ACME"
 slug = "acme"
@@ -137,6 +138,17 @@ class RunningRelay:
         with psycopg.connect(self.env["DATABASE_URL"]) as connection:
             return connection.execute(sql.replace("?", "%s"), parameters).fetchall()
 
+    def execute(self, sql: str, parameters: Sequence[Any]) -> None:
+        """One writing statement, before the relay runs."""
+        if self.is_sqlite:
+            with sqlite3.connect(self.directory / "smg.sqlite3", timeout=20) as connection:
+                connection.execute(sql, parameters)
+            return
+        import psycopg
+
+        with psycopg.connect(self.env["DATABASE_URL"]) as connection:
+            connection.execute(sql.replace("?", "%s"), parameters)
+
     def wait_for(self, sql: str, value: Any, timeout_s: float = 20.0) -> None:
         """Until a SELECT gives one value; fails with what it gave instead."""
         end = time.monotonic() + timeout_s
@@ -191,13 +203,14 @@ def environment(directory: Path, dns_endpoint: str, **settings: str) -> dict[str
 
 
 class Relays:
-    """Makes relays below one temporary directory; the migrated database is made once and copied."""
+    """Makes relays below one temporary directory. The database is migrated and set up once, then copied."""
 
     def __init__(self, base: Path) -> None:
         self._base = base
         self._made: list[RunningRelay] = []
+        self._template = _PostgresTemplate() if _on_postgres() else _SqliteTemplate(base)
 
-    def make(self, dns_endpoint: str, setup: str, **settings: str) -> RunningRelay:
+    def make(self, dns_endpoint: str, good_port: int, bad_port: int, **settings: str) -> RunningRelay:
         """A relay with its database set up, not yet started."""
         directory = self._base / f"relay{len(self._made)}"
         directory.mkdir(parents=True)
@@ -205,43 +218,76 @@ class Relays:
         env = environment(directory, dns_endpoint, SMG_SMTP_LISTEN=f"127.0.0.1:{port}", **settings)
         relay = RunningRelay(directory, env, port)
         self._made.append(relay)
-        self._database(relay)
-        relay.apply(setup)
+        self._template.copy_to(relay)
+        for name, hop in (("good1", good_port), ("bad1", bad_port)):
+            relay.execute(
+                "UPDATE gateway_gateway SET next_hop = ? WHERE name = ?", (f"127.0.0.1:{hop}", name)
+            )
         return relay
 
-    def start(self, dns_endpoint: str, setup: str, **settings: str) -> RunningRelay:
-        relay = self.make(dns_endpoint, setup, **settings)
+    def start(self, dns_endpoint: str, good_port: int, bad_port: int, **settings: str) -> RunningRelay:
+        relay = self.make(dns_endpoint, good_port, bad_port, **settings)
         relay.start()
         return relay
-
-    def _database(self, relay: RunningRelay) -> None:
-        url = os.environ.get("DATABASE_URL", "")
-        if url.startswith("postgres"):
-            relay.env["DATABASE_URL"] = _new_database(url, f"{self._base.name}_{len(self._made)}")
-            relay.manage("migrate", "--verbosity", "0")
-            return
-        template = self._base / "template.sqlite3"
-        if not template.exists():
-            relay.manage("migrate", "--verbosity", "0")
-            with sqlite3.connect(relay.directory / "smg.sqlite3") as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            shutil.copy(relay.directory / "smg.sqlite3", template)
-        else:
-            shutil.copy(template, relay.directory / "smg.sqlite3")
 
     def stop_all(self) -> None:
         for relay in self._made:
             relay.kill()
+        self._template.drop()
 
 
-def _new_database(url: str, name: str) -> str:
-    import psycopg
+def _on_postgres() -> bool:
+    return os.environ.get("DATABASE_URL", "").startswith("postgres")
 
-    name = "smg_" + "".join(character for character in name.lower() if character.isalnum())
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}"')
-        connection.execute(f'CREATE DATABASE "{name}"')
-    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+class _SqliteTemplate:
+    def __init__(self, base: Path) -> None:
+        self._file = base / "template.sqlite3"
+
+    def copy_to(self, relay: RunningRelay) -> None:
+        target = relay.directory / "smg.sqlite3"
+        if not self._file.exists():
+            set_up(relay)
+            with sqlite3.connect(target) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            shutil.copy(target, self._file)
+        shutil.copy(self._file, target)
+
+    def drop(self) -> None:
+        """It goes with its directory."""
+
+
+class _PostgresTemplate:
+    def __init__(self) -> None:
+        self._url = os.environ["DATABASE_URL"]
+        self._made: list[str] = []
+
+    def copy_to(self, relay: RunningRelay) -> None:
+        if not self._made:
+            relay.env["DATABASE_URL"] = self._create("")
+            set_up(relay)
+        relay.env["DATABASE_URL"] = self._create(f'TEMPLATE "{self._made[0]}"')
+
+    def _create(self, options: str) -> str:
+        name = f"smg_way_{uuid.uuid4().hex[:12]}"
+        self._execute(f'CREATE DATABASE "{name}" {options}')
+        self._made.append(name)
+        return urlsplit(self._url)._replace(path=f"/{name}").geturl()
+
+    def drop(self) -> None:
+        for name in self._made:
+            self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def _execute(self, sql: str) -> None:
+        import psycopg
+
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(sql)
+
+
+def set_up(relay: RunningRelay) -> None:
+    relay.manage("migrate", "--verbosity", "0")
+    relay.apply(SETUP)
 
 
 def mail(

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from tests.dns_server import DnsServer
 from tests.fake_next_hop import FakeNextHop
-from tests.relay_harness import SETUP, Relays, RunningRelay
+from tests.relay_harness import Relays, RunningRelay
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +43,10 @@ async def bad() -> AsyncIterator[FakeNextHop]:
 
 
 @pytest.fixture
-def setup(good: FakeNextHop, bad: FakeNextHop) -> str:
-    return SETUP.format(good=good.port, bad=bad.port)
-
-
-@pytest.fixture
-def relay(relays: Relays, dns: DnsServer, setup: str) -> Iterator[RunningRelay]:
+def relay(relays: Relays, dns: DnsServer, good: FakeNextHop, bad: FakeNextHop) -> Iterator[RunningRelay]:
     """A relay of the test's own with ACME and Globex, one Good and one Bad gateway."""
-    running = relays.start(dns.endpoint, setup, SMG_RETRY_SCHEDULE="1,1,2", SMG_DELIVERY_PORT="2")
+    running = relays.start(
+        dns.endpoint, good.port, bad.port, SMG_RETRY_SCHEDULE="1,1,2", SMG_DELIVERY_PORT="2"
+    )
     yield running
     running.kill()
