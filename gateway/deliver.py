@@ -254,15 +254,23 @@ class _Attempt:
     def _note(
         self, recipient: JobRecipient, reply: Reply, stage: Stage, found: Classification, where: _Where
     ) -> None:
-        """A refusal is final; a temporary answer waits for what the next host says, if that can help."""
-        if found.kind is Kind.PERMANENT:
-            self._settle(recipient, State.BOUNCED, reply, stage, found.reason, where)
-        elif stage is Stage.DOT or not found.try_next_host:
-            self._settle(recipient, State.QUEUED, reply, stage, found.reason, where)
-        elif stage is not Stage.CONNECT or recipient.recipient_id not in self._candidates:
+        """A refusal is final; a temporary answer waits for what the next host says, if that can help. So does a 521 in
+        the greeting: only when all hosts say it does the domain take no mail (RFC 7504 section 4)."""
+        state = State.BOUNCED if found.kind is Kind.PERMANENT else State.QUEUED
+        waits = found.try_next_host if state is State.QUEUED else stage is Stage.BANNER
+        if waits:
+            self._keep_candidate(self._outcome(recipient, state, reply, stage, found.reason, where))
+        else:
+            self._settle(recipient, state, reply, stage, found.reason, where)
+
+    def _keep_candidate(self, outcome: Outcome) -> None:
+        earlier = self._candidates.get(outcome.recipient_id)
+        if earlier is not None and outcome.stage is Stage.CONNECT:
             # "Connection refused" by a second host says less than what a first one answered.
-            outcome = self._outcome(recipient, State.QUEUED, reply, stage, found.reason, where)
-            self._candidates[recipient.recipient_id] = outcome
+            outcome = replace(earlier, state=State.QUEUED)
+        elif earlier is not None and earlier.state is State.QUEUED:
+            outcome = replace(outcome, state=State.QUEUED)
+        self._candidates[outcome.recipient_id] = outcome
 
     def _give_up(self) -> None:
         """No host is left for what is open."""

@@ -235,6 +235,24 @@ async def test_the_most_telling_reply_is_kept(sending: Sending, hop: FakeNextHop
     assert (outcome.state, outcome.reason, outcome.reply.code) == (State.QUEUED, "blocklisted", 554)
 
 
+async def test_only_when_all_hosts_take_no_mail_is_it_refused(sending: Sending, hop: FakeNextHop) -> None:
+    """RFC 7504 section 4: 521 speaks for one host."""
+    async with FakeNextHop() as closed, FakeNextHop() as later:
+        closed.say("BANNER", "521 no mail here")
+        later.say("RCPT", "451 4.3.0 later")
+        for others, state in (
+            ([closed], State.BOUNCED),
+            ([closed, hop], State.DELIVERED),
+            ([closed, DEAD], State.QUEUED),
+            ([DEAD, closed], State.QUEUED),
+            ([later, closed], State.QUEUED),
+            ([closed, later], State.QUEUED),
+        ):
+            outcome = await sending.one(job(), route(closed, *others))
+            first = await sending.one(job(), route(*others))
+            assert (outcome.state, first.state) == (state, state)
+
+
 async def test_all_dead(sending: Sending) -> None:
     outcome = await sending.one(job(), route(DEAD, DEAD))
     assert summary(outcome) == (State.QUEUED, 421, "unreachable", Stage.CONNECT)
