@@ -212,7 +212,11 @@ def _spf(facts: Facts, want: Wanted) -> Record:
 
 
 def _no_spf(facts: Facts, want: Wanted, record: Record, texts: Looked) -> Record:
-    quoted = [text for text in texts.values if _bare(text).lower().startswith("v=spf1")]
+    quoted = [
+        text
+        for text in texts.values
+        if text.strip() != _bare(text) and _bare(text).lower().startswith("v=spf1")
+    ]
     if quoted:
         return replace(record, state="wrong", found=tuple(quoted), notes=(("quotes", ""),))
     if _appended(facts, want.domain, want.domain, "v=spf1"):
@@ -234,7 +238,7 @@ def _spf_verdict(record: Record, results: Sequence[SpfResult], want: Wanted, tex
 
 
 def _why_not(text: str, want: Wanted) -> str:
-    if f"a:{want.spf_host}" in text.lower():
+    if f"a:{want.spf_host}" in [term.lstrip("+?~-") for term in text.lower().split()]:
         return "spf_order"  # our host is there, but behind something that decides first
     return "spf_not_us"
 

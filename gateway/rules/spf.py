@@ -202,6 +202,8 @@ def _target(walk: _Walk, domain: str, body: str) -> tuple[str, int]:
     rest, _, six = body.partition("//")
     rest, _, four = rest.partition("/")
     host = rest.partition(":")[2].rstrip(".") or domain
+    if ":" in host:  # two terms without a space between them
+        raise _Stop("permerror", "spf_syntax", body)
     width = walk.address.max_prefixlen
     text = six if width == 128 else four
     if text and not (text.isdigit() and int(text) <= width):
