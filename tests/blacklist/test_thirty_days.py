@@ -164,8 +164,8 @@ def check_mails():
     to_support = [one.subject for one in mail.outbox if one.to != ["ops@acme.example"]]
     health = [subject for subject in to_support if "without a result" in subject]
     assert len(health) == 2  # each list that turned bad is told once
-    assert len(to_support) - len(health) == 11  # twelve alerts, two of them in one run about one target
-    assert len(to_customer) == 9
+    assert len(to_support) - len(health) == len(EXPECTED)
+    assert len(to_customer) == len(EXPECTED) - 2
     assert len([subject for subject in to_customer if NAME in subject]) == 3
 
 
