@@ -137,7 +137,9 @@ def _send(letter: letters.Letter, to: list[str]) -> None:
 @transaction.atomic
 def note_health(run: CheckRun) -> bool:
     """One note to support about lists and the resolver that turned bad in this run; never to customers. True if sent."""
-    if not _is_health_news(run) or not CheckRun.objects.filter(pk=run.pk, noted_at=None).update(noted_at=timezone.now()):
+    if not _is_health_news(run) or not CheckRun.objects.filter(pk=run.pk, noted_at=None).update(
+        noted_at=timezone.now()
+    ):
         return False
     _send(letters.about_health(run), [settings.SMG.support_email])
     return True
@@ -146,7 +148,9 @@ def note_health(run: CheckRun) -> bool:
 def _is_health_news(run: CheckRun) -> bool:
     """A list is named in the run that saw it turn; what is wrong with the resolver is repeated by every run after it."""
     codes = {finding["code"] for finding in run.findings}
-    earlier = CheckRun.objects.filter(started_at__gte=run.started_at - HEALTH_QUIET, pk__lt=run.pk).exclude(findings=[])
+    earlier = CheckRun.objects.filter(started_at__gte=run.started_at - HEALTH_QUIET, pk__lt=run.pk).exclude(
+        findings=[]
+    )
     known = {finding["code"] for other in earlier for finding in other.findings}
     return "list" in codes or bool(codes - known)
 

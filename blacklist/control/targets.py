@@ -65,24 +65,23 @@ def sync_targets() -> int:
 
 
 def _bring_up(target: Target, want: _Wanted) -> None:
-    values = {
-        "role": want.role.value,
-        "kind": want.kind.value,
-        "gateway_id": want.gateway.pk if want.gateway else None,
-    }
-    if target.is_manual:
-        values = {"gateway_id": values["gateway_id"] or target.gateway_id}
-    else:
-        values["is_active"] = True
-    changed = [name for name, value in values.items() if getattr(target, name) != value]
+    changed = [name for name, value in _values(target, want).items() if getattr(target, name) != value]
     for name in changed:
-        setattr(target, name, values[name])
+        setattr(target, name, _values(target, want)[name])
     if target._state.adding:
         target.save(force_insert=True)
     elif changed:
         target.save(update_fields=changed)
     if want.customers or not target.is_manual:
         target.customers.set(want.customers)
+
+
+def _values(target: Target, want: _Wanted) -> dict[str, Any]:
+    """What a person set by hand stays, except that our own gateway is our own gateway."""
+    gateway_id = want.gateway.pk if want.gateway else None
+    if not target.is_manual:
+        return {"role": want.role.value, "kind": want.kind.value, "gateway_id": gateway_id, "is_active": True}
+    return {"role": want.role.value, "gateway_id": gateway_id} if gateway_id else {}
 
 
 def _wanted() -> dict[str, _Wanted]:
