@@ -1,0 +1,80 @@
+"""The bridge to the database: what waits shares a transaction, a future is fulfilled after its commit."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from gateway.db import Database
+from gateway.models import AuditEntry
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest_asyncio.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    made = Database(tmp_path / "writer.lock")
+    made.start()
+    yield made
+    await asyncio.to_thread(made.stop)
+
+
+def write_entries(payloads: Sequence[str]) -> list[int]:
+    """One entry per payload; 'bad' breaks the whole transaction."""
+    if "bad" in payloads:
+        raise ValueError("bad")
+    AuditEntry.objects.bulk_create(AuditEntry(actor=payload, action="test") for payload in payloads)
+    return [len(payloads)] * len(payloads)
+
+
+def actors() -> list[str]:
+    return list(AuditEntry.objects.order_by("id").values_list("actor", flat=True))
+
+
+async def test_what_waits_shares_one_transaction(database: Database) -> None:
+    gate = threading.Event()
+
+    def wait(payloads: Sequence[None]) -> list[None]:
+        gate.wait(5)
+        return [None] * len(payloads)
+
+    first = asyncio.ensure_future(database.write(wait, None))
+    await asyncio.sleep(0.05)  # the writer is busy with it now
+    rest = [asyncio.ensure_future(database.write(write_entries, str(number))) for number in range(5)]
+    await asyncio.sleep(0)
+    gate.set()
+    await first
+    assert await asyncio.gather(*rest) == [5] * 5
+    assert database.batches == 2
+    assert await database.read(actors) == ["0", "1", "2", "3", "4"]
+
+
+async def test_one_bad_payload_fails_alone(database: Database) -> None:
+    results = await asyncio.gather(
+        *(database.write(write_entries, payload) for payload in ("a", "bad", "b")), return_exceptions=True
+    )
+    assert isinstance(results[1], ValueError)
+    assert sorted(await database.read(actors)) == ["a", "b"]
+
+
+async def test_a_cancelled_waiter_does_not_cancel_the_work(database: Database) -> None:
+    task = asyncio.ensure_future(database.write(write_entries, "kept"))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert await database.write(write_entries, "next") >= 1
+    assert await database.read(actors) == ["kept", "next"]
+
+
+async def test_stop_finishes_what_is_queued(tmp_path: Path) -> None:
+    database = Database(None)
+    database.start()
+    work = [asyncio.ensure_future(database.write(write_entries, str(number))) for number in range(20)]
+    await asyncio.sleep(0)
+    await asyncio.to_thread(database.stop)
+    assert len(await asyncio.gather(*work)) == 20
