@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import ipaddress
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -122,7 +123,11 @@ class RelayGatekeeper:
         context = self._context(session)
         opened: _Open | None = session.notes.get("open")
         context.trace.extend(opened.trace if opened else ())
-        return await pipeline.receive(self._way, context, envelope, _who(session))
+        started = time.perf_counter()
+        reply = await pipeline.receive(self._way, context, envelope, _who(session))
+        if reply.is_positive:
+            self._way.meters.observe("smg_data_to_250_seconds", seconds=time.perf_counter() - started)
+        return reply
 
     def transaction_ended(self, session: Session, accepted: bool) -> None:
         opened: _Open | None = session.notes.pop("open", None)
@@ -134,6 +139,7 @@ class RelayGatekeeper:
     def record_refusal(
         self, session: Session, stage: str, refused: Refused, sender: str, recipient: str
     ) -> None:
+        self._way.meters.refused(stage, refused)
         row = refusal_row(self._utc_now(), stage, refused, _who(session), sender, recipient)
         self._later(self._database.write(store.record_refusals, row))
         if refused.reason != "rate_limit":

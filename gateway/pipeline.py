@@ -7,12 +7,13 @@ Each line names a step; each step has a file of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.check import Checker
 from gateway.deliver import Deliverer
 from gateway.limits import RateLimiter
+from gateway.metrics import Meters
 from gateway.queue import MailQueue
 from gateway.report import Reporter
 from gateway.route import Router
@@ -43,16 +44,20 @@ class Way:
     deliverer: Deliverer
     reporter: Reporter
     limiter: RateLimiter | None = None
+    meters: Meters = field(default_factory=Meters)
 
 
 async def receive(way: Way, context: Context, envelope: Envelope, who: dict[str, Any]) -> Reply:
     """Check and queue one message. `who`: the client's columns of a refusal. Raises nothing it expects: the reply is
     250 after the commit, else 4xx or 5xx."""
     verdict = await way.checker.check_message(context, envelope)
+    way.meters.checked(verdict)
     if verdict.refused is not None:
         return await way.reporter.refused(context, envelope, verdict, who)
     lease = way.outbox.has_room(envelope.customer_id, envelope.size_bytes)
-    parcels = await way.queue.commit(envelope, verdict, context.customer, lease=lease)
+    commit = way.queue.commit(envelope, verdict, context.customer, lease=lease)
+    parcels = await way.meters.timed("queue", commit)
+    way.meters.count("smg_messages_accepted", verdict.category.value)
     if lease:
         way.outbox.offer(parcels)
     return Reply(250, "2.0.0", f"Ok: queued as {to_text(envelope.id)}")
@@ -60,10 +65,13 @@ async def receive(way: Way, context: Context, envelope: Envelope, who: dict[str,
 
 async def send(way: Way, snapshot: Snapshot, parcel: Parcel, gateway: GatewayPolicy) -> list[Outcome]:
     """One attempt for the recipients of one parcel by one gateway; every one of them gets an outcome."""
+    timed = way.meters.timed
     try:
-        route = await way.router.route(snapshot, parcel, gateway)
-        job = await way.signer.sign(snapshot, parcel)
-        outcomes = await way.deliverer.deliver(job, route)
+        route = await timed("route", way.router.route(snapshot, parcel, gateway))
+        job = await timed("sign", way.signer.sign(snapshot, parcel))
+        outcomes = await timed("deliver", way.deliverer.deliver(job, route))
     except StepFailed as failed:
         outcomes = way.reporter.failed(parcel, gateway, failed)
-    return await way.reporter.report(snapshot, parcel, outcomes)
+    outcomes = await timed("report", way.reporter.report(snapshot, parcel, outcomes))
+    way.meters.sent(gateway, outcomes)
+    return outcomes

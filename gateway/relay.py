@@ -28,6 +28,9 @@ from gateway.dns import Resolver
 from gateway.gatekeeper import RelayGatekeeper
 from gateway.judgement import SpamJudge
 from gateway.limits import RateLimiter
+from gateway.metrics import Meters
+from gateway.metrics.gather import Gatherer
+from gateway.metrics.server import MetricsServer, serve_metrics
 from gateway.ndr_mail import NdrMail
 from gateway.outbound.session import Opener
 from gateway.queue import MailQueue
@@ -98,6 +101,8 @@ class Relay:
         self._slot = 0
         self._beats = 0  # in a row that came through
         self._tls: list[TlsObservation] = []  # not yet counted
+        self._meters = Meters()
+        self._metrics: MetricsServer | None = None
 
     # ---- start
 
@@ -114,6 +119,9 @@ class Relay:
         self.servers = await serve(
             self.config, self.parts.gatekeeper, ids=self._ids, listeners=self._listeners
         )
+        if self._index == 0:
+            gatherer = Gatherer(self.config, self._node, source, utc_now)
+            self._metrics = await serve_metrics(self.config, gatherer.page)
         self._run_forever()
         log.info("relay ready", extra={"owner": self.owner, "addresses": self.servers.addresses})
 
@@ -127,7 +135,7 @@ class Relay:
         judge = SpamJudge(config, database)
         limiter = RateLimiter(database)
         writer = NdrMail(config, queue.load_body, self._ids)
-        reporter = Reporter(database, config, writer, queue.forget, utc_now=utc_now)
+        reporter = Reporter(database, config, writer, queue.forget, utc_now=utc_now, meters=self._meters)
         scheduler = Scheduler(
             database,
             lambda snapshot, parcel, gateway: pipeline.send(way, snapshot, parcel, gateway),
@@ -147,6 +155,7 @@ class Relay:
             deliverer=deliverer,
             reporter=reporter,
             limiter=limiter,
+            meters=self._meters,
         )
         gatekeeper = RelayGatekeeper(way, database, source, credential_key_from_settings(), utc_now)
         return Parts(
@@ -205,6 +214,8 @@ class Relay:
     async def _refresh_policy(self) -> None:
         if self.parts is not None:
             await self.parts.source.refresh(utc_now())
+            if self.parts.source.stale_reason:
+                self._meters.count("smg_snapshot_reload_failures")
             await self.parts.judge.refresh()
 
     async def _beat(self) -> None:
@@ -214,6 +225,7 @@ class Relay:
             dead = await self.parts.database.write(store.beat, (self._heartbeat(self._slot), may_bury))
             self._beats = beats + 1
             if dead:
+                self._meters.count("smg_leases_taken_over", by=len(dead))
                 log.warning("took over from silent processes", extra={"owners": dead})
 
     async def _count_tls(self) -> None:
@@ -271,10 +283,23 @@ class Relay:
         return {
             **self.parts.scheduler.numbers,
             "connections": self.servers.connections,
+            "listeners": self.servers.counters(),
+            "meters": self._meters.as_json(),
+            "parts": self._parts_up(),
             "commits": database.batches,
             "commit_works": database.works,
             "policy_version": self.parts.source.current.version,
         }
+
+    def _parts_up(self) -> dict[str, bool]:
+        """The outside parts that are configured, and whether they answered last time."""
+        configured = {
+            "antivirus": bool(self.config.clamd),
+            "spam:rspamd": bool(self.config.rspamd),
+            "spam:spamassassin": self.config.spamd is not None,
+            "policy": True,
+        }
+        return {part: part not in self._degraded for part, is_set in configured.items() if is_set}
 
     # ---- stop
 
@@ -283,6 +308,8 @@ class Relay:
         parts, servers = self.parts, self.servers
         if parts is None:
             return
+        if self._metrics is not None:
+            self._metrics.close()
         if servers is not None:
             await servers.drain(DRAIN_S)
         await parts.scheduler.stop(FINISH_S)

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from gateway import store
 from gateway.config import Config
 from gateway.db import Database
+from gateway.metrics import Meters
 from gateway.rules.notify import Report, wants_report
 from gateway.rules.policy import GatewayPolicy, Snapshot
 from gateway.rules.replies import classify_reply
@@ -57,12 +58,14 @@ class Reporter:
         *,
         utc_now: Callable[[], datetime],
         rng: random.Random | None = None,
+        meters: Meters | None = None,
     ) -> None:
         self._database = database
         self._schedule_s = config.retry_schedule_s
         self._writer = writer
         self._forget_bodies = forget_bodies
         self._utc_now = utc_now
+        self._meters = meters or Meters()
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards nothing
 
     # ---- what was not accepted
@@ -106,6 +109,7 @@ class Reporter:
         await self._bar_if_blocklisted(snapshot, parcel, settlement, now)
         await self._add_reports(snapshot, parcel, settlement, recipients, now)
         spooled = await self._database.write(store.settle, settlement)
+        self._meters.count("smg_ndrs", by=len(settlement.reports))
         if spooled:
             await asyncio.to_thread(self._forget_bodies, spooled)
         return settlement.outcomes

@@ -132,6 +132,12 @@ MISSING = {
     "SMG_SPAMD": "no SpamAssassin: spam is judged by the built-in scorer (SMG_SPAMD adds spamd)",
 }
 
+SILENT = {
+    "SMG_CLAMD": "mail is put off with 451 until it does",
+    "SMG_RSPAMD": "spam is judged without it",
+    "SMG_SPAMD": "spam is judged without it",
+}
+
 
 def degraded_lines(parts: list[Part]) -> list[str]:
     """One line for each part that is missing or silent, none for those that work."""
@@ -141,7 +147,7 @@ def degraded_lines(parts: list[Part]) -> list[str]:
 def _degraded(part: Part) -> str:
     if not part.value:
         return MISSING.get(part.setting, f"{part.setting} is not set")
-    return f"{part.setting}={part.value} does not answer: mail is put off with 451 until it does"
+    return f"{part.setting}={part.value} does not answer: {SILENT.get(part.setting, 'its work is left out')}"
 
 
 def banner(url: str, smtp: str, access: Access | None, line: str, degraded: list[str]) -> str:

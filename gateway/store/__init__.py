@@ -6,6 +6,7 @@ Writing functions take a list of payloads and return one result per payload, all
 from gateway.store.counters import (
     count,
 )
+from gateway.store.gauges import apart, numbers_of, read_gauges
 from gateway.store.leases import (
     LEASE,
     ClaimRequest,
@@ -63,6 +64,7 @@ __all__ = [
     "RateRequest",
     "Settlement",
     "TlsSeen",
+    "apart",
     "beat",
     "bury",
     "claim",
@@ -80,8 +82,10 @@ __all__ = [
     "note_logins",
     "note_setup",
     "note_tls",
+    "numbers_of",
     "postpone",
     "postpone_domain",
+    "read_gauges",
     "record_refusals",
     "release_leases",
     "renew_leases",
