@@ -129,7 +129,7 @@ def accept(request: HttpRequest, token: str) -> HttpResponse:
     invitation = team.open_invitation(token)
     if invitation is None:
         return render(request, "customer/invitation_gone.html", status=404)
-    form = PasswordForm(request.POST or None)
+    form = PasswordForm(request.POST if request.method == "POST" else None)
     known = User.objects.filter(email__iexact=invitation.email).exists()
     if request.method == "POST":
         joined = _join(request, invitation, form, known)

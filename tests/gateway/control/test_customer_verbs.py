@@ -126,7 +126,8 @@ def test_a_check_that_finds_the_record_proves_the_domain() -> None:
 @pytest.mark.parametrize(
     ("by", "state", "days", "expected"),
     [
-        ("dns", "lost", 15, "unverified"), ("dns", "lost", 13, ""), ("dns", "unknown", 0, ""), ("sam@smg.example", "lost", 90, ""),
+        ("dns", "lost", 15, "unverified"), ("dns", "lost", 13, ""), ("dns", "unknown", 0, ""),
+        ("sam@smg.example", "lost", 90, ""),
     ],
 )  # fmt: skip
 def test_the_dns_takes_back_what_it_proved_after_the_grace(
