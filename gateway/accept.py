@@ -42,7 +42,6 @@ class Acceptor:
         self._refused_recipients = 0
         self._failed_logins = 0
         self.chunks: ChunkedBody | None = None  # the body so far, when it comes by BDAT
-        self.chunks_refused: Reply | None = None  # why no further BDAT of this transaction is of use
 
     # ---- before a transaction
 
@@ -126,7 +125,7 @@ class Acceptor:
         if refused:
             return self.refuse("mail", refused, sender=str(mail.sender or ""))
         self._mail = mail
-        self.chunks = self.chunks_refused = None
+        self.chunks = None
         self.observe("sender")
         return Reply(250, "2.1.0", "Ok")
 
@@ -178,11 +177,6 @@ class Acceptor:
         return self.refuse("rcpt", refused, sender=sender, recipient=recipient)
 
     # ---- the message
-
-    def chunks_out_of_order(self) -> Reply | None:
-        """Why this BDAT is of no use: it came too early, or one before it did, so that a part would be missing."""
-        self.chunks_refused = self.chunks_refused or self.data_out_of_order()
-        return self.chunks_refused
 
     def data_out_of_order(self) -> Reply | None:
         """Why no message can be taken now."""
@@ -265,7 +259,7 @@ class Acceptor:
         self._mail = None
         self._recipients = {}
         self._refused_recipients = 0
-        self.chunks = self.chunks_refused = None
+        self.chunks = None
 
     def refuse(self, stage: str, refused: Refused, sender: str = "", recipient: str = "") -> Reply:
         """Record a refusal and return its reply."""

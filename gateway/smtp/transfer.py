@@ -57,9 +57,11 @@ class Transfer(Connection):
             self.close()
             return
         size_bytes, last = int(found.group(1)), bool(found.group(2))
-        refused = self.acceptor.chunks_out_of_order()
+        refused = self.acceptor.data_out_of_order()
         chunks = self.acceptor.chunks
-        if refused or chunks is None:
+        if (
+            refused or chunks is None
+        ):  # a refused one stays, too: without it the rest could pass for the whole
             chunks = self.acceptor.chunks = ChunkedBody(*self._body_limits())
         if not await self._read_chunk(chunks, size_bytes):
             return

@@ -220,6 +220,8 @@ def test_a_part_is_never_taken_for_the_whole(tmp_path: Path, loop: str) -> None:
         S: 250 2.1.0 Ok
         C! BDAT 5\r\nfirst
         S: 503 5.5.1 Send RCPT first
+        C: RCPT TO:<bob@globex.example>
+        S: 503 5.5.1 BDAT has begun
         C! BDAT 6 LAST\r\nsecond
         S: 503 5.5.1 Send RCPT first
         C: RSET

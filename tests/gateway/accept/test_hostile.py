@@ -691,6 +691,25 @@ async def leave(dialogue: Dialogue, way: str) -> None:
         await asyncio.sleep(0.005)
 
 
+def test_a_message_whose_client_is_gone_before_we_begin_is_left_to_it(tmp_path: Path) -> None:
+    """No 250 was given and none can be: the client keeps the message, so taking it would double it."""
+    keeper = FakeGatekeeper()
+
+    async def main() -> None:
+        async with open_house(tmp_path, keeper) as house:
+            dialogue = await logged_in(house)
+            await dialogue.play(DATA)
+            connection = await waiting_connection(house)
+            connection.data_received(b"x\r\n.\r\n")
+            connection.connection_lost(None)  # in the same turn of the loop
+            await until(lambda: house.servers.connections == 0)
+            await dialogue.close()
+
+    run(main())
+    assert keeper.envelopes == []
+    assert keeper.ended == [False]
+
+
 @BOTH_LOOPS
 def test_a_half_closed_client_gets_its_answers(tmp_path: Path, loop: str) -> None:
     """`printf ... | nc`: it has said all it wants and still listens."""
@@ -699,6 +718,13 @@ def test_a_half_closed_client_gets_its_answers(tmp_path: Path, loop: str) -> Non
 
     async def main() -> None:
         async with open_house(tmp_path, keeper) as house:
+
+            async def after_the_end(envelope: Envelope) -> Reply:
+                (connection,) = house.servers._house.connections
+                await until(lambda: connection.inbox.at_eof)
+                return keeper.take(envelope)
+
+            keeper.on_receive = after_the_end
             dialogue = await house.connect()
             await dialogue.send(
                 b"EHLO x\r\nMAIL FROM:<a@acme.example>\r\nRCPT TO:<b@globex.example>\r\nDATA\r\nhi\r\n.\r\n"
