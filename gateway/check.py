@@ -41,18 +41,26 @@ class Judge(Protocol):
 
 
 Check = Callable[[], Awaitable[dict[str, Any]]]
+Notable = Callable[[int], dict[str, Any] | None]
+"""What is unusual just now about a login (by id): {signal: [now, usual]}, see rules/behaviour.py; None: nothing."""
 
 
 class Checker:
     """All checks with what they need. `scan` is None when no scanner is configured."""
 
     def __init__(
-        self, resolver: Resolver, limiter: RateLimiter | None, scan: Scan | None, judge: Judge
+        self,
+        resolver: Resolver,
+        limiter: RateLimiter | None,
+        scan: Scan | None,
+        judge: Judge,
+        notable: Notable = lambda _credential_id: None,
     ) -> None:
         self._resolver = resolver
         self._limiter = limiter
         self._scan = scan
         self._judge = judge
+        self._notable = notable
 
     async def check_sender(self, context: Context, sender: Address | None) -> Refused | None:
         """Everything that can be said at MAIL FROM. The null sender passes all but the account and the limit."""
@@ -75,6 +83,7 @@ class Checker:
         except Refusal as refusal:
             return Verdict(trace=tuple(context.trace), refused=refusal.refused)
         score = await self._score(context, envelope)
+        self._note_behaviour(context)
         return _accepted(context, score, authors["from"])
 
     async def _run(self, context: Context, step: str, check: Check) -> dict[str, Any]:
@@ -123,6 +132,12 @@ class Checker:
             raise Refusal(refuse("virus", {"virus": virus}, virus=virus))
         return {"scanned": True}
 
+    def _note_behaviour(self, context: Context) -> None:
+        """Unusual traffic of the login is part of the evidence, though what stops it is the fuse (`gateway.fuse`)."""
+        unusual = self._notable(context.login.id) if context.login is not None else None
+        if unusual:
+            context.trace.append(TraceEntry("behaviour", "info", unusual))
+
     async def _score(self, context: Context, envelope: Envelope) -> Score:
         started = time.perf_counter()
         score = await self._judge(envelope, context.customer)
@@ -161,8 +176,9 @@ async def account(context: Context) -> dict[str, Any]:
     """The customer must not be suspended and the login not stopped since the session began."""
     if context.customer.suspended:
         raise Refusal(refuse("suspended"))
-    if context.login is not None and context.login.blocked == "fuse":
-        raise Refusal(refuse("fuse"))
+    blocked = context.login.blocked if context.login is not None else ""
+    if blocked:
+        raise Refusal(refuse("fuse" if blocked == "fuse" else "revoked"))
     return {"customer": context.customer.slug, "login": context.login.username if context.login else ""}
 
 

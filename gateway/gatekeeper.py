@@ -8,7 +8,7 @@ import ipaddress
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,9 +16,10 @@ from gateway import pipeline, store
 from gateway.accept import Login, Session
 from gateway.crypto import hash_secret
 from gateway.db import Database
+from gateway.fuse import Fuse
 from gateway.rules.policy import CredentialPolicy, CustomerPolicy, Snapshot
 from gateway.rules.reasons import refuse
-from gateway.rules.types import Address, Envelope, EnvelopeRecipient, Refused, Reply, TraceEntry
+from gateway.rules.types import Address, Category, Envelope, EnvelopeRecipient, Refused, Reply, TraceEntry
 from gateway.snapshot import SnapshotSource
 from gateway.work import Context
 
@@ -56,7 +57,9 @@ class RelayGatekeeper:
         source: SnapshotSource,
         credential_key: bytes,
         utc_now: Callable[[], datetime],
+        fuse: Fuse | None = None,
     ) -> None:
+        self._fuse = fuse
         self._way = way
         self._database = database
         self._source = source
@@ -126,8 +129,16 @@ class RelayGatekeeper:
         started = time.perf_counter()
         reply = await pipeline.receive(self._way, context, envelope, _who(session))
         if reply.is_positive:
+            self._count(context, envelope)
             self._way.meters.observe("smg_data_to_250_seconds", seconds=time.perf_counter() - started)
         return reply
+
+    def _count(self, context: Context, envelope: Envelope) -> None:
+        """Tell the abuse fuse what was accepted."""
+        if self._fuse is not None:
+            spam = next((entry.detail for entry in context.trace if entry.step == "spam"), {})
+            is_bad = spam.get("category") != Category.CLEAN
+            self._fuse.note(envelope.credential_id, len(envelope.recipients), is_bad)
 
     def transaction_ended(self, session: Session, accepted: bool) -> None:
         opened: _Open | None = session.notes.pop("open", None)
@@ -167,9 +178,17 @@ class RelayGatekeeper:
         self._later(self._database.write(store.note_setup, (self._utc_now(), rows)))
 
     def _context(self, session: Session) -> Context:
-        login = session.login
-        credential = session.snapshot.credentials.get(login.username.casefold()) if login else None
-        return Context(session.snapshot, self._customer(session), credential, self._utc_now())
+        return Context(session.snapshot, self._customer(session), self._credential(session), self._utc_now())
+
+    def _credential(self, session: Session) -> CredentialPolicy | None:
+        """The session's login by the session's policy, but stopped as soon as it is: a stolen login would else go on
+        in its old sessions for hours."""
+        if session.login is None or session.login.credential_id is None:
+            return None
+        name = session.login.username.casefold()
+        then, now = session.snapshot.credentials[name], self._source.current.credentials.get(name)
+        blocked = now.blocked if now is not None and now.id == then.id else "revoked"
+        return then if blocked == then.blocked else replace(then, blocked=blocked)
 
     @staticmethod
     def _customer(session: Session) -> CustomerPolicy:

@@ -25,6 +25,7 @@ from gateway.db import Database, writer_lock
 from gateway.deliver import Deliverer
 from gateway.demo import demo_zone
 from gateway.dns import Resolver
+from gateway.fuse import Fuse
 from gateway.gatekeeper import RelayGatekeeper
 from gateway.judgement import SpamJudge
 from gateway.limits import RateLimiter
@@ -56,6 +57,9 @@ RENEW_S = 60.0
 PROBE_S = 10.0
 MAINTENANCE_S = 20.0
 DANE_TEST_S = 3600.0
+FUSE_S = 1.0
+PATROL_S = 30.0
+SPOOL_S = 3600.0
 DRAIN_S = 4.0
 FINISH_S = 4.0
 MAX_SLOT = 960  # see control/mail.py, which takes what is above
@@ -80,6 +84,7 @@ class Parts:
     judge: SpamJudge
     gatekeeper: RelayGatekeeper
     reporter: Reporter
+    fuse: Fuse
 
 
 class Relay:
@@ -134,6 +139,7 @@ class Relay:
         router = Router(resolver, config, StsPolicies.from_config(config, resolver, utc_now))
         judge = SpamJudge(config, database)
         limiter = RateLimiter(database)
+        fuse = Fuse(database, utc_now=utc_now, monotonic=time.monotonic)
         writer = NdrMail(config, queue.load_body, self._ids)
         reporter = Reporter(database, config, writer, queue.forget, utc_now=utc_now, meters=self._meters)
         scheduler = Scheduler(
@@ -147,7 +153,7 @@ class Relay:
             monotonic=time.monotonic,
         )
         way = pipeline.Way(
-            checker=Checker(resolver, limiter, clamd.scanner(config.clamd), judge),
+            checker=Checker(resolver, limiter, clamd.scanner(config.clamd), judge, fuse.notable),
             queue=queue,
             outbox=scheduler,
             router=router,
@@ -157,9 +163,9 @@ class Relay:
             limiter=limiter,
             meters=self._meters,
         )
-        gatekeeper = RelayGatekeeper(way, database, source, credential_key_from_settings(), utc_now)
+        gatekeeper = RelayGatekeeper(way, database, source, credential_key_from_settings(), utc_now, fuse)
         return Parts(
-            database, source, resolver, queue, scheduler, router, deliverer, judge, gatekeeper, reporter
+            database, source, resolver, queue, scheduler, router, deliverer, judge, gatekeeper, reporter, fuse
         )
 
     async def _dead_here(self, database: Database) -> list[str]:
@@ -207,9 +213,12 @@ class Relay:
             asyncio.ensure_future(_every(PROBE_S, self._probe)),
             asyncio.ensure_future(_every(DANE_TEST_S, parts.router.self_test)),
             asyncio.ensure_future(_every(HEARTBEAT_S, self._count_tls)),
+            asyncio.ensure_future(_every(FUSE_S, parts.fuse.look)),
         ]
         if self._index == 0:
             self._tasks.append(asyncio.ensure_future(_every(MAINTENANCE_S, self._keep_house)))
+            self._tasks.append(asyncio.ensure_future(_every(PATROL_S, parts.fuse.patrol)))
+            self._tasks.append(asyncio.ensure_future(_every(SPOOL_S, self._clean_spool)))
 
     async def _refresh_policy(self) -> None:
         if self.parts is not None:
@@ -262,6 +271,10 @@ class Relay:
             await maintenance.keep_house(
                 self.parts.database, self.parts.reporter, self.parts.source.current, utc_now()
             )
+
+    async def _clean_spool(self) -> None:
+        if self.parts is not None:
+            await maintenance.clean_spool(self.config, self.parts.database)
 
     def _heartbeat(self, slot: int) -> dict[str, Any]:
         return {

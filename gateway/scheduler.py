@@ -162,6 +162,7 @@ class Scheduler:
                 stranded.extend(parcel.recipient_ids)
                 continue
             self._note_waiting(parcel, 1)
+            parcel.policy = self._snapshot().version
             lane.add(parcel)
             self._pump(lane)
         if stranded:
@@ -239,11 +240,19 @@ class Scheduler:
             self._give_back(parcel.recipient_ids, 0)
             return []
         try:
+            if parcel.policy != snapshot.version and not await self._is_still_ours(parcel):
+                return []
             return await self._send(snapshot, parcel, gateway)
         except Exception:
             log.exception("attempt failed", extra={"message_id": parcel.mail.id, "domain": parcel.domain})
             self._give_back(parcel.recipient_ids, NO_GATEWAY_S)
             return []
+
+    async def _is_still_ours(self, parcel: Parcel) -> bool:
+        """Somebody may have held or cancelled it while it waited here; whoever does moves the policy version."""
+        ours = await self._database.read(store.still_leased, parcel.recipient_ids, self._owner)
+        parcel.recipients = [recipient for recipient in parcel.recipients if recipient.id in ours]
+        return bool(parcel.recipients)
 
     def _learn(self, lane: Lane, outcomes: list[Outcome]) -> None:
         if not outcomes:

@@ -76,6 +76,7 @@ class Parcel:
     mail: Mail
     domain: str
     recipients: list[OpenRecipient]
+    policy: int = 0  # version of the policy when it began to wait in memory
 
     @property
     def recipient_ids(self) -> list[int]:

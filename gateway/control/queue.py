@@ -1,8 +1,8 @@
 """What people do with mail that waits: hold, release, retry, cancel. One by one or by filter.
 
 Every verb takes a queryset of Recipient (already narrowed to what the actor may touch), changes only the rows that are
-in a fitting state, and returns how many there were. The relay sees the change at its next look at the row; an attempt
-that is already on its way may still deliver.
+in a fitting state, and returns how many there were. Hold and cancel move the policy version, so that relay processes look
+again at what waits in their memory; an attempt that is already on its way may still deliver.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from gateway import store
-from gateway.control.audit import record
+from gateway.control.audit import move_policy_version, record
 from gateway.models import Customer, Recipient
 
 HELD_BY_PERSON = "held_by_support"
@@ -78,6 +78,8 @@ def _change(
     if not changed:
         return 0
     store.delete_finished_bodies(message_ids)
+    if "lease_owner" in values:
+        move_policy_version()
     detail = {"recipients": changed, "reason": values.get("reason", "")}
     record(actor, action, f"{changed} recipient(s)", customer=customer, detail=detail)
     return changed

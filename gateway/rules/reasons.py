@@ -20,6 +20,7 @@ REPLIES: dict[str, Reply] = {
     "not_allowed_sender": Reply(553, "5.7.1", "This login may not send as this sender"),
     "suspended": Reply(550, "5.7.1", "Your account is suspended, please contact support"),
     "fuse": Reply(451, "4.7.1", "This login was stopped because of unusual traffic, see the portal"),
+    "revoked": Reply(550, "5.7.1", "This login was revoked, see the portal"),
     "no_from": Reply(550, "5.7.1", "Message must have exactly one From header with one author"),
     "from_not_owner": Reply(
         550, "5.7.1", "Header {header} names a domain that is not one of your verified domains"

@@ -20,6 +20,7 @@ from gateway.store.leases import (
     renew_leases,
     requeue,
     resume_held,
+    still_leased,
 )
 from gateway.store.limits import (
     RateRequest,
@@ -94,6 +95,7 @@ __all__ = [
     "set_bars",
     "settle",
     "slots",
+    "still_leased",
     "take_slot",
     "take_tokens",
     "workers_of",

@@ -52,6 +52,12 @@ def load(recipient_ids: Sequence[int]) -> list[Recipient]:
     )
 
 
+def still_leased(recipient_ids: Sequence[int], owner: str) -> set[int]:
+    """Which of the recipients are queued and the owner's, as they were when it took them."""
+    found = Recipient.objects.filter(id__in=recipient_ids, state=State.QUEUED, lease_owner=owner)
+    return set(found.values_list("id", flat=True))
+
+
 def postpone(payloads: Sequence[tuple[list[int], datetime]]) -> list[None]:
     """Give leases back untried: the recipients become due at the given time."""
     flat = [[at, recipient_id] for ids, at in payloads for recipient_id in sorted(ids)]
