@@ -176,45 +176,58 @@ class _Attempt:
     async def _session(self, hop: Hop, ip: str) -> Session:
         kept = self._pool.take(self._key(hop))
         if kept is not None:
+            self._recall_shadow(kept)
             return kept
         if hop.tls.blocked and hop.tls.level is not TlsLevel.OPPORTUNISTIC:
             raise TlsFailed(Reply(451, "4.7.10", hop.tls.blocked), Stage.POLICY, "validation-failure")
-        if hop.tls.shadow is not None:
-            shadowed = await self._open_shadowed(hop, ip, hop.tls.shadow)
-            if shadowed is not None:
-                return shadowed
-        return await self._open_session(hop, ip)
+        if hop.tls.shadow is None:
+            return await self._open_session(hop, ip)
+        return await self._open_shadowed(hop, ip, hop.tls.shadow)
 
     async def _open_session(self, hop: Hop, ip: str) -> Session:
         try:
             session = await self._opener.open(self._route.gateway, hop, ip, hop.tls)
         except TlsFailed as failure:
-            self._observe(hop, ip, hop.tls, None, failure)
+            self._observe(self._observation(hop, ip, hop.tls, None, failure))
             if hop.tls.level is not TlsLevel.OPPORTUNISTIC or self._route.gateway.next_hop_username:
                 raise  # whoever can break a handshake would else be told the next hop's password
             # RFC 7435: no policy wants encryption here, and a broken handshake must not stop the mail.
             return await self._opener.open(
                 self._route.gateway, hop, ip, replace(hop.tls, level=TlsLevel.NONE)
             )
-        self._observe(hop, ip, hop.tls, session.tls, None)
+        self._observe(self._observation(hop, ip, hop.tls, session.tls, None))
         return session
 
-    async def _open_shadowed(self, hop: Hop, ip: str, shadow: TlsDemand) -> Session | None:
-        """Try what a rule in shadow mode (or MTA-STS in testing mode) would demand, record it; None = it would have
-        failed, go on under the real demand. A session opened under it is at least as good as the real one."""
-        stricter = replace(shadow, source=shadow.source if shadow.forced else hop.tls.source)
+    async def _open_shadowed(self, hop: Hop, ip: str, shadow: TlsDemand) -> Session:
+        """Try what a rule in shadow mode (or MTA-STS in testing mode) would demand and record it; if it fails, go on
+        under the real demand. A session opened under the shadow is at least as good as the real one."""
+        stricter = replace(shadow, require_tls=hop.tls.require_tls, shadow=None)
         try:
             if shadow.blocked:
                 raise TlsFailed(Reply(451, "4.7.10", shadow.blocked), Stage.POLICY, "validation-failure")
-            session = await self._opener.open(self._route.gateway, hop, ip, _merged(stricter, hop.tls))
+            session = await self._opener.open(self._route.gateway, hop, ip, stricter)
         except TlsFailed as failure:
-            self._observe(hop, ip, shadow, None, failure, shadow=True)
-            return None
-        self._observe(hop, ip, shadow, session.tls, None, shadow=True)
-        self._observe(hop, ip, hop.tls, session.tls, None)
+            seen = self._observation(hop, ip, shadow, None, failure, shadow=True)
+            self._observe(seen)
+            session = await self._open_session(hop, ip)
+        else:
+            seen = self._observation(hop, ip, shadow, session.tls, None, shadow=True)
+            self._observe(seen)
+            self._observe(self._observation(hop, ip, hop.tls, session.tls, None))
+        session.shadow = seen
         return session
 
-    def _observe(
+    def _recall_shadow(self, session: Session) -> None:
+        """A customer's rule in shadow mode is told about every message; a domain's policy about every connection."""
+        if session.shadow is not None and session.shadow.demand.source == "rule":
+            now = self._opener.clock()
+            self._observe(replace(session.shadow, at=now, message_id=self._job.message_id))
+
+    def _observe(self, seen: TlsObservation) -> None:
+        if self._on_tls is not None:
+            self._on_tls(seen)
+
+    def _observation(
         self,
         hop: Hop,
         ip: str,
@@ -223,16 +236,21 @@ class _Attempt:
         failure: TlsFailed | None,
         *,
         shadow: bool = False,
-    ) -> None:
-        if self._on_tls is None:
-            return
+    ) -> TlsObservation:
         result, text = (failure.result, failure.reply.text) if failure is not None else ("", "")
         if failure is None and info is None:
             result = "starttls-not-supported"
-        at, message_id = self._opener.clock(), self._job.message_id
-        destination = self._route.destination
-        self._on_tls(
-            TlsObservation(at, destination, hop.host, ip, demand, info, result, text, shadow, message_id)
+        return TlsObservation(
+            at=self._opener.clock(),
+            destination=self._route.destination,
+            host=hop.host,
+            ip=ip,
+            demand=demand,
+            info=info,
+            result=result,
+            text=text,
+            shadow=shadow,
+            message_id=self._job.message_id,
         )
 
     # -- outcomes
@@ -332,11 +350,6 @@ class _Attempt:
 
     def outcomes(self) -> list[Outcome]:
         return [self._settled[recipient.recipient_id] for recipient in self._job.recipients]
-
-
-def _merged(shadow: TlsDemand, real: TlsDemand) -> TlsDemand:
-    """What is tried for a shadow: its own checks, with what the real demand needs besides."""
-    return replace(shadow, require_tls=real.require_tls, shadow=None)
 
 
 def _tls_reply(text: str, *, permanent: bool, reason: str) -> Reply:

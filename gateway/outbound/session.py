@@ -20,7 +20,7 @@ from gateway.outbound.connection import Connection
 from gateway.outbound.errors import HopFailed, TlsFailed
 from gateway.outbound.reading import WireReply
 from gateway.rules.policy import GatewayPolicy
-from gateway.rules.route_types import Hop, TlsDemand
+from gateway.rules.route_types import Hop, TlsDemand, TlsObservation
 from gateway.rules.types import Reply, Stage, TlsInfo, TlsLevel
 from gateway.tls.contexts import TlsContexts
 from gateway.tls.verify import CertificateRejected, check_peer
@@ -54,6 +54,7 @@ class Session:
     transactions: int = 0
     idle_since: float = 0.0
     needs_reset: bool = False  # a transaction was begun and not finished: RSET before the next
+    shadow: TlsObservation | None = None  # what a rule in shadow mode made of this connection
     over: bool = False  # a 421 was said, or the dialogue is out of step: never again
 
     @property

@@ -9,11 +9,14 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from email.utils import format_datetime
+from types import MappingProxyType
 from typing import Any
+
+from gateway.rules.route_types import TlsObservation
 
 MAX_ADDRESSES = 5
 MAX_DETAILS = 500
@@ -45,12 +48,70 @@ class PolicyCount:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionCount:
+    """How many sessions of one day ended the same way at one host; `result` is 'success' or a result type."""
+
+    domain: str
+    kind: str
+    result: str
+    host: str
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyTexts:
+    """What a domain's policy says, for its owner to recognise it."""
+
+    strings: tuple[str, ...] = ()
+    mx_patterns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Reporter:
     """Who we are in reports."""
 
     organization: str
     hostname: str
     contact: str  # an address
+
+
+_KINDS = {"dane": "tlsa", "mta-sts": "sts", "opportunistic": "no-policy-found"}
+
+
+def report_kind(seen: TlsObservation) -> str | None:
+    """Under which policy type a session counts, None when it does not. Forced rules and smart hosts are our customers'
+    and our own business, not the domain's. A policy in testing mode is seen twice, as a shadow and for real: the shadow
+    is the one that counts."""
+    if is_rule_shadow(seen) or (seen.demand.shadow is not None and seen.demand.shadow.source == "mta-sts"):
+        return None
+    return _KINDS.get(seen.demand.source)
+
+
+def is_rule_shadow(seen: TlsObservation) -> bool:
+    """Whether this is what a customer's rule in shadow mode would have made of a message."""
+    return seen.shadow and seen.demand.source == "rule"
+
+
+def policies(
+    counts: Iterable[SessionCount], texts: Mapping[str, PolicyTexts] = MappingProxyType({})
+) -> list[PolicyCount]:
+    """The counts of one domain and day by policy type; `texts` by type."""
+    by_kind: dict[str, list[SessionCount]] = {}
+    for count in counts:
+        by_kind.setdefault(count.kind, []).append(count)
+    return [_policy(kind, found, texts.get(kind, PolicyTexts())) for kind, found in sorted(by_kind.items())]
+
+
+def _policy(kind: str, counts: Sequence[SessionCount], texts: PolicyTexts) -> PolicyCount:
+    failed = [one for one in counts if one.result != "success"]
+    return PolicyCount(
+        domain=counts[0].domain,
+        kind=kind,
+        strings=texts.strings,
+        mx_patterns=texts.mx_patterns,
+        successes=sum(one.sessions for one in counts if one.result == "success"),
+        failures=tuple((Failure(one.result, receiving_host=one.host), one.sessions) for one in failed),
+    )
 
 
 def report_addresses(texts: Iterable[str]) -> tuple[str, ...]:

@@ -84,11 +84,6 @@ class StsPolicies:
         fresh = await self._once(domain, announced)
         return _in_force(kept, fresh) if fresh.problem else fresh
 
-    def in_force(self, domain: str) -> StsPolicy | None:
-        """The policy as far as it is known already; asks nobody."""
-        kept = self._kept.get(domain)
-        return kept.policy if kept is not None and kept.until > self._clock() else None
-
     async def _announced(self, domain: str) -> str | None:
         try:
             return record_id((await self._resolver.txt(f"_mta-sts.{domain}")).texts)
@@ -129,7 +124,7 @@ class StsPolicies:
             self._kept.pop(next(iter(self._kept)))
         kept = _Kept(policy, self._clock() + timedelta(seconds=policy.max_age_s))
         self._kept[domain] = kept
-        _write_file(self._file, self._kept)
+        _write_file(self._file, domain, kept)
         return kept
 
 
@@ -155,12 +150,14 @@ def _from_row(row: dict[str, str]) -> _Kept:
     return _Kept(parse_policy(row["text"], row["id"]), datetime.fromisoformat(row["until"]))
 
 
-def _write_file(file: Path | None, kept: dict[str, _Kept]) -> None:
+def _write_file(file: Path | None, domain: str, kept: _Kept) -> None:
+    """Put one policy into the file; what other processes have put there stays."""
     if file is None:
         return
+    everything = {**_read_file(file), domain: kept}
     rows: dict[str, Any] = {
-        domain: {"id": one.policy.id, "until": one.until.isoformat(), "text": one.policy.text}
-        for domain, one in kept.items()
+        name: {"id": one.policy.id, "until": one.until.isoformat(), "text": one.policy.text}
+        for name, one in list(everything.items())[-MAX_DOMAINS:]
     }
     fresh = file.with_name(f"{file.name}.{os.getpid()}")
     try:

@@ -252,6 +252,17 @@ async def test_a_shadow_demand_that_would_hold_costs_no_second_connection(
     assert [(one.shadow, one.result) for one in sending.seen] == [(True, ""), (False, "")]
 
 
+async def test_a_rule_in_shadow_mode_is_told_of_every_message(certs: Certificates, sending: Sending) -> None:
+    async with FakeNextHop(tls=certs.server(certs.wrong_name)) as hop:
+        for shadow in (VERIFY, STS):
+            sending.seen.clear()
+            for number in (7, 8):
+                work = replace(job(), message_id=number)
+                await sending.one(work, route(hop_of(hop, TlsDemand(shadow=shadow))))
+            told = [one.message_id for one in sending.seen if one.shadow]
+            assert told == ([7, 8] if shadow is VERIFY else [7])  # a domain's policy counts connections
+
+
 # -- REQUIRETLS
 
 

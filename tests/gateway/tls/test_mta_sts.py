@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -199,3 +200,25 @@ async def test_the_cache_survives_a_restart(
     assert len(web.requests) == 1
     file.write_text("{broken")
     assert await Sts(zone, web, certs, file).mode() is None
+
+
+async def test_processes_share_the_file(
+    zone: DnsServer, web: FakeHttps, certs: Certificates, tmp_path: Path
+) -> None:
+    file = tmp_path / "mta-sts.json"
+    one, two = Sts(zone, web, certs, file), Sts(zone, web, certs, file)
+    zone.add("_mta-sts.other.example", "TXT", "v=STSv1; id=one")
+    zone.add("mta-sts.other.example", "CNAME", "mta-sts.partner.example.")
+    web_for_other = certs.server(certs.ca.issue_cert("mta-sts.other.example"))
+    async with FakeHttps(web_for_other, answer(GOOD)) as other_web:
+        two.policies = StsPolicies(
+            two.resolver,
+            HttpsGet(
+                public_addresses(two.resolver, LOOPBACK), TlsContexts(certs.ca_file).web(), other_web.port
+            ),
+            lambda: NOW,
+            file,
+        )
+        await one.mode()
+        assert await two.policies.policy("other.example") is not None
+    assert set(json.loads(file.read_text())) == {"partner.example", "other.example"}

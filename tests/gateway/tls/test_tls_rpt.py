@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
-import gzip
-import json
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -17,25 +13,27 @@ from hypothesis import strategies as st
 from gateway.config import Endpoint
 from gateway.dns import Resolver
 from gateway.rules.route_types import TlsaRecord, TlsDemand, TlsObservation
-from gateway.rules.tls_policy import StsMode, StsPolicy
 from gateway.rules.tls_report import (
     Failure,
-    PolicyCount,
+    PolicyTexts,
     Reporter,
+    SessionCount,
+    is_rule_shadow,
+    policies,
     report_addresses,
     report_json,
+    report_kind,
     report_mail,
 )
 from gateway.rules.types import TlsInfo, TlsLevel
-from gateway.tls.tls_rpt import TlsCounts, merge, wanted_by
+from gateway.tls.tls_rpt import wanted_by
 from tests.dns_server import DnsServer
+from tests.gateway.tls_report_reader import read_report
 
 DAY = date(2026, 3, 1)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 INFO = TlsInfo("TLSv1.3", "TLS_AES_256_GCM_SHA384")
-POLICY = StsPolicy(
-    StsMode.TESTING, ("mx.partner.example",), 86400, "1", "version: STSv1\r\nmode: testing\r\n"
-)
+RULE = TlsDemand(TlsLevel.VERIFY, "rule")
 STS = TlsDemand(TlsLevel.VERIFY, "mta-sts", names=("mx.partner.example",))
 DANE = TlsDemand(TlsLevel.DANE, "dane", tlsa=(TlsaRecord(3, 1, 1, b"\xab" * 32),))
 US = Reporter("Secure Mail Gateway", "smg.example", "postmaster@smg.example")
@@ -49,77 +47,44 @@ def seen(demand: TlsDemand, result: str = "", **more: Any) -> TlsObservation:
     return replace(made, **more)
 
 
-def counted(*observations: TlsObservation) -> list[PolicyCount]:
-    counts = TlsCounts(lambda domain: POLICY if domain == "partner.example" else None)
-    for one in observations:
-        counts.observe(one)
-    return merge(counts.take(DAY + timedelta(days=1))).get((DAY, "partner.example"), [])
+COUNTS = [
+    SessionCount("partner.example", "sts", "success", "mx.partner.example", 7),
+    SessionCount("partner.example", "sts", "success", "mx2.partner.example", 1),
+    SessionCount("partner.example", "sts", "certificate-expired", "mx2.partner.example", 2),
+    SessionCount("partner.example", "no-policy-found", "starttls-not-supported", "mx2.partner.example", 3),
+]
+TEXTS = {"sts": PolicyTexts(("version: STSv1", "mode: testing"), ("mx.partner.example",))}
 
 
-def test_sessions_are_counted_per_policy() -> None:
-    dane, sts, none = counted(
-        seen(DANE),
-        seen(DANE),
-        seen(DANE, "validation-failure"),
-        seen(STS, "certificate-expired"),
-        seen(TlsDemand()),
-        seen(TlsDemand(), "starttls-not-supported"),
-    )
-    failed = Failure("validation-failure", "", "mx.partner.example", "192.0.2.1", "why")
-    assert (dane.kind, dane.successes, dane.failures) == ("tlsa", 2, ((failed, 1),))
-    assert dane.strings == ("3 1 1 " + "ab" * 32,)
-    assert (sts.kind, sts.successes, sts.mx_patterns) == ("sts", 0, ("mx.partner.example",))
-    assert sts.strings == ("version: STSv1", "mode: testing")
-    assert (none.kind, none.successes, len(none.failures)) == ("no-policy-found", 1, 1)
+@pytest.mark.parametrize(
+    ("observation", "kind", "rule_shadow"),
+    [
+        (seen(DANE), "tlsa", False),
+        (seen(STS, "certificate-expired"), "sts", False),
+        (seen(STS, shadow=True), "sts", False),  # testing mode: the shadow counts ...
+        (seen(TlsDemand(shadow=STS)), None, False),  # ... and its real session does not
+        (seen(TlsDemand()), "no-policy-found", False),
+        (seen(RULE), None, False),
+        (seen(RULE, shadow=True), None, True),
+        (seen(TlsDemand(shadow=RULE)), "no-policy-found", False),
+        (seen(TlsDemand(source="next-hop")), None, False),
+    ],
+)
+def test_what_counts(observation: TlsObservation, kind: str | None, rule_shadow: bool) -> None:
+    assert report_kind(observation) == kind
+    assert is_rule_shadow(observation) is rule_shadow
 
 
-def test_a_policy_in_testing_mode_counts_once() -> None:
-    tested = TlsDemand(shadow=STS)
-    (sts,) = counted(
-        seen(STS, "certificate-expired", shadow=True), seen(tested), seen(STS, shadow=True), seen(tested)
-    )
-    assert (sts.kind, sts.successes, [count for _, count in sts.failures]) == ("sts", 1, [1])
-
-
-def test_rules_and_smart_hosts_are_nobody_elses_business() -> None:
-    rule = TlsDemand(TlsLevel.VERIFY, "rule")
-    shadowed = TlsDemand(shadow=rule)
-    assert counted(seen(rule), seen(TlsDemand(source="next-hop"))) == []
-    (plain,) = counted(seen(rule, "validation-failure", shadow=True), seen(shadowed))
-    assert (plain.kind, plain.successes, plain.failures) == ("no-policy-found", 1, ())
-
-
-def test_days_are_taken_once_and_only_when_over() -> None:
-    counts = TlsCounts()
-    counts.observe(seen(DANE))
-    counts.observe(seen(DANE, at=NOON + timedelta(days=1)))
-    assert counts.take(DAY) == []
-    rows = counts.take(DAY + timedelta(days=1))
-    assert [row["day"] for row in rows] == ["2026-03-01"]
-    assert json.loads(json.dumps(rows)) == rows
-    assert counts.take(DAY + timedelta(days=1)) == []
-
-
-def test_processes_are_put_together() -> None:
-    one, two = TlsCounts(), TlsCounts()
-    for counts in (one, two):
-        counts.observe(seen(DANE))
-        counts.observe(seen(DANE, "validation-failure"))
-    later = DAY + timedelta(days=1)
-    (policy,) = merge([*one.take(later), *two.take(later)])[DAY, "partner.example"]
-    assert (policy.successes, [count for _, count in policy.failures]) == (2, [2])
-
-
-def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.tls.tls_rpt.MAX_ROWS", 10)
-    counts = TlsCounts()
-    for number in range(50):
-        counts.observe(seen(DANE, destination=f"d{number}.example"))
-    assert len(counts.take(DAY + timedelta(days=1))) == 10
+def test_counts_become_policies() -> None:
+    none, sts = policies(COUNTS, TEXTS)
+    assert (sts.kind, sts.successes, sts.mx_patterns) == ("sts", 8, ("mx.partner.example",))
+    assert sts.failures == ((Failure("certificate-expired", receiving_host="mx2.partner.example"), 2),)
+    assert (none.kind, none.successes, none.strings) == ("no-policy-found", 0, ())
+    assert policies([]) == []
 
 
 def test_the_report_as_json() -> None:
-    report = report_json(DAY, "partner.example", counted(seen(STS), seen(STS, "certificate-expired")), US)
+    report = report_json(DAY, "partner.example", policies(COUNTS[:3], TEXTS), US)
     assert report == {
         "organization-name": "Secure Mail Gateway",
         "date-range": {"start-datetime": "2026-03-01T00:00:00Z", "end-datetime": "2026-03-01T23:59:59Z"},
@@ -133,14 +98,12 @@ def test_the_report_as_json() -> None:
                     "policy-string": ["version: STSv1", "mode: testing"],
                     "mx-host": ["mx.partner.example"],
                 },
-                "summary": {"total-successful-session-count": 1, "total-failure-session-count": 1},
+                "summary": {"total-successful-session-count": 8, "total-failure-session-count": 2},
                 "failure-details": [
                     {
                         "result-type": "certificate-expired",
-                        "receiving-mx-hostname": "mx.partner.example",
-                        "receiving-ip": "192.0.2.1",
-                        "additional-information": "why",
-                        "failed-session-count": 1,
+                        "receiving-mx-hostname": "mx2.partner.example",
+                        "failed-session-count": 2,
                     }
                 ],
             }
@@ -149,20 +112,11 @@ def test_the_report_as_json() -> None:
 
 
 def test_the_report_as_mail() -> None:
-    report = report_json(DAY, "partner.example", counted(seen(DANE)), US)
+    report = report_json(DAY, "partner.example", policies(COUNTS, TEXTS), US)
     wire = report_mail(DAY, "partner.example", "tls@partner.example", report, US, NOON)
-    assert b"\n" not in wire.replace(b"\r\n", b"")
-    message = email.message_from_bytes(wire, policy=email.policy.default)
-    assert message.get_content_type() == "multipart/report"
-    assert message.get_param("report-type") == "tlsrpt"
-    assert message["TLS-Report-Domain"] == "partner.example"
-    assert message["TLS-Report-Submitter"] == "smg.example"
-    assert message["TLS-Required"] == "No"
-    text, attached = message.iter_parts()
-    assert "about mail to partner.example" in text.get_content()
-    assert attached.get_content_type() == "application/tlsrpt+gzip"
-    assert attached.get_filename() == "smg.example!partner.example!1772323200!1772409599!1.json.gz"
-    assert json.loads(gzip.decompress(attached.get_content())) == report
+    told, named = read_report(wire)
+    assert told == report
+    assert named == "smg.example!partner.example!1772323200!1772409599!1.json.gz"
 
 
 @pytest.mark.parametrize(
