@@ -64,6 +64,17 @@ TABS = {
         Entry(_("Blacklists"), "blacklists", covers=("/blacklists/",)),
         Entry(_("Alerts"), "alerts", covers=("/alerts/",)),
     ),
+    "support": (
+        Entry(_("Desk"), "support", covers=("=/support/",)),
+        Entry(_("Requests"), "support_requests_open", covers=("/support/requests/",)),
+        Entry(_("Customers"), "support_customers", covers=("/support/customers/",)),
+        Entry(_("Message search"), "support_messages", covers=("/support/messages/",)),
+        Entry(_("Queue"), "support_queue", covers=("/support/queue/",)),
+        Entry(_("Gateways"), "support_gateways", covers=("/support/gateways/",)),
+        Entry(_("NDR analysis"), "support_ndr", covers=("/support/ndr/",)),
+        Entry(_("Blacklist runs"), "blacklist_runs", covers=("/support/blacklists/",)),
+        Entry(_("System"), "support_system", covers=("/support/system/",)),
+    ),
     "settings": (
         Entry(_("Settings"), "settings", covers=("/settings/",)),
         Entry(_("Team"), "team", covers=("/team/",)),
