@@ -1,4 +1,5 @@
 """What runs by itself, and when. One line per job; `manage.py scheduler` brings the database in line at its start.
+The blacklist monitoring keeps a table of its own (`blacklist/control/schedules.py`), which is treated the same way.
 
 Times are Europe/Berlin (settings.TIME_ZONE): 05:00 stays 05:00 across both clock changes. A job takes no arguments, may
 run twice without harm, and returns a short text for the task log. What was missed while the scheduler was down is not

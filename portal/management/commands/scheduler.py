@@ -6,6 +6,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.db import connections
 
+from blacklist.control.schedules import ensure_schedules
 from portal.schedule import keep_schedules
 
 
@@ -15,5 +16,6 @@ class Command(BaseCommand):
     def handle(self, **options: object) -> None:
         for name in keep_schedules():
             self.stdout.write(f"schedule changed: {name}")
+        ensure_schedules()
         connections.close_all()  # the cluster forks; its processes have connections of their own
         call_command("qcluster")
