@@ -184,12 +184,6 @@ def open_customer(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("/")
 
 
-@staff_page("POST")
-def close_customer(request: HttpRequest) -> HttpResponse:
-    pk = request.session.pop(OPENED_AS, None)
-    return redirect("support_customer", pk=pk) if pk else redirect("support")
-
-
 def access_customer_as_support(pk: int) -> Customer:
     return get_object_or_404(Customer, pk=min(pk, MAX_ID))
 

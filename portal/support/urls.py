@@ -7,7 +7,6 @@ from portal.support import customers, desk, gateways, messages, ndr, queue, requ
 urlpatterns = [
     path("", desk.desk, name="support"),
     path("customers/", customers.customer_list, name="support_customers"),
-    path("customers/close/", customers.close_customer, name="close_customer"),
     path("customers/<int:pk>/", customers.customer_detail, name="support_customer"),
     path("customers/<int:pk>/limit/", customers.customer_limit, name="support_customer_limit"),
     path("customers/<int:pk>/suspend/", customers.customer_suspend, name="support_customer_suspend"),

@@ -76,7 +76,6 @@ GETS = [
     for name in ALL
     if name
     not in {
-        "close_customer",
         "support_customer_limit",
         "support_customer_invite",
         "open_customer",
