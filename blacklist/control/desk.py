@@ -9,6 +9,7 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from blacklist.control import alerts, drafts
 from blacklist.control.history import SYSTEM, end_ticket, log, set_state, update_times
@@ -49,7 +50,7 @@ def confirm_cause(
             ticket,
             State.READY,
             actor=actor,
-            text=_("cause confirmed: %(cause)s") % {"cause": ticket.get_cause_display()},
+            text=gettext_noop("cause confirmed"),
         )
 
 
@@ -134,7 +135,7 @@ def end_accepted_risks() -> int:
     due = DelistingTicket.objects.filter(state=State.ACCEPTED_RISK, risk_until__lte=timezone.now())
     count = 0
     for ticket in due.select_related("listing__provider"):
-        move(ticket, State.INVESTIGATING, actor=SYSTEM, text=_("the accepted time is over"))
+        move(ticket, State.INVESTIGATING, actor=SYSTEM, text=gettext_noop("the accepted time is over"))
         count += 1
     return count
 

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from blacklist.control import alerts, drain, impact, lifecycle
 from blacklist.models import CheckRun, Incident, Listing, Provider, Result, Target
@@ -132,7 +133,7 @@ def _no_hit(result: Result, listing: Listing) -> None:
     if not listing.is_confirmed:
         drop(listing, result.at)
     elif listing.clean_runs >= clean_runs_needed(Severity(listing.severity)):
-        end(listing, result.at, "no longer listed")
+        end(listing, result.at, gettext_noop("no longer listed"))
     else:
         lifecycle.note_clean_once(listing)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from blacklist.control import drafts
 from blacklist.control.history import SYSTEM, end_ticket, log, set_state, update_times
@@ -28,12 +28,12 @@ def note_hit(listing: Listing, *, relisted: bool) -> DelistingTicket | None:
             ticket,
             State.REOPENED,
             SYSTEM,
-            _("listed again, %(count)d times now") % {"count": listing.times_listed},
+            gettext_noop("listed again"),
         )
     elif state is State.DETECTED and listing.is_confirmed:
-        set_state(ticket, rules.first_state(listing.provider.request), SYSTEM, _("the list confirms it"))
+        set_state(ticket, rules.first_state(listing.provider.request), SYSTEM, gettext_noop("the list confirms it"))
     elif state is State.DELISTED_PENDING:
-        set_state(ticket, _state_before(ticket), SYSTEM, _("listed again before the second clean answer"))
+        set_state(ticket, _state_before(ticket), SYSTEM, gettext_noop("listed again before the second clean answer"))
     update_times(ticket)
     return ticket
 
@@ -73,14 +73,14 @@ def note_clean_once(listing: Listing) -> None:
             ticket,
             State.DELISTED_PENDING,
             SYSTEM,
-            _("not listed any more; asked once more in the next check"),
+            gettext_noop("not listed any more; asked once more in the next check"),
         )
 
 
 def note_dropped(listing: Listing) -> None:
     ticket = ticket_of(listing)
     if ticket is not None and ticket.state == State.DETECTED:
-        end_ticket(ticket, State.DROPPED, SYSTEM, _("the list itself does not list it"))
+        end_ticket(ticket, State.DROPPED, SYSTEM, gettext_noop("the list itself does not list it"))
 
 
 def note_end(listing: Listing, why: str) -> None:

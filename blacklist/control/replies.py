@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Max
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from blacklist.control import evaluate
 from blacklist.control.impact import provider_zones
@@ -87,6 +88,6 @@ def end_quiet_listings() -> int:
     )
     ended = 0
     for listing in quiet.select_related("target__gateway", "provider"):
-        evaluate.end(listing, timezone.now(), f"no receiver has named it for {QUIET_DAYS} days")
+        evaluate.end(listing, timezone.now(), gettext_noop("no receiver has named it for three days"))
         ended += 1
     return ended

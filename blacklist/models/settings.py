@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 class BlacklistSettings(models.Model):
     """The single row; `load()` makes it. Who we are goes into the removal requests."""
 
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     auto_drain = models.BooleanField(
         _("take critically listed Good gateways out of use"),
         default=True,
