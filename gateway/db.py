@@ -141,17 +141,19 @@ class Database:
             connection.close()
 
     def _commit(self, batch: list[_Work]) -> list[Any]:
-        with self._exclusive(), transaction.atomic():
+        with exclusive(self._lock_file), transaction.atomic():
             return _run_grouped(batch)
 
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        if self._lock_file is None:
-            yield
-            return
-        with self._lock_file.open("a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield  # closing the file gives the lock back
+
+@contextmanager
+def exclusive(lock_file: Path | None) -> Iterator[None]:
+    """Be the only writer; without a lock file nothing has to be waited for."""
+    if lock_file is None:
+        yield
+        return
+    with lock_file.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield  # closing the file gives the lock back
 
 
 def writer_lock(directory: Path) -> Path | None:

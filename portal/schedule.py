@@ -29,6 +29,7 @@ JOBS = (
     Job("domain records", "gateway.control.domain_checks.check_due", "*/5 * * * *"),
     Job("forced TLS tests", "gateway.control.tls_probes.check_due", "17 * * * *"),
     Job("TLS reports", "gateway.control.tls_reports.send_due", "30 3 * * *"),  # days end at midnight UTC
+    Job("retention", "gateway.control.retention.clean_up", "15 3 * * *"),
     Job("webhooks", "portal.webhooks.tasks.run", "* * * * *"),
 )
 
