@@ -33,14 +33,17 @@ class ListingAdmin(StaffAdmin):
         "last_status",
     ]
     list_filter = [
-        ("delisted_at", OpenFilter), "severity", "source", "target__role", ("provider", admin.RelatedOnlyFieldListFilter),
+        ("delisted_at", OpenFilter), "severity", "source", "target__role", ("provider",
+        admin.RelatedOnlyFieldListFilter),
     ]  # fmt: skip
     search_fields = ["target__value", "provider__slug", "provider__name", "reason"]
     list_select_related = ["target", "provider"]
     date_hierarchy = "first_seen"
     fields = [
-        "target", "provider", "incident", "source", "is_confirmed", "severity", "codes", "labels", "raw", "reason", "ttl_s",
-        "first_seen", "last_seen", "last_checked", "last_status", "clean_runs", "times_listed", "delisted_at", "alerted_at",
+        "target", "provider", "incident", "source", "is_confirmed", "severity", "codes", "labels", "raw",
+        "reason", "ttl_s",
+        "first_seen", "last_seen", "last_checked", "last_status", "clean_runs", "times_listed",
+        "delisted_at", "alerted_at",
         "drained_gateway", "whose_mail",
     ]  # fmt: skip
     readonly_fields = ["whose_mail"]

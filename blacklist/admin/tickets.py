@@ -1,123 +1,33 @@
-"""The delisting desk: tickets with their deadline, evidence, draft and history; everything support does is an action."""
+"""The delisting desk: tickets with their deadline, evidence, draft and history; everything support
+does is an action."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
-from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from blacklist.admin import show
+from blacklist.admin.ticket_forms import (
+    AnswerForm,
+    CauseForm,
+    CommentForm,
+    DeadlineFilter,
+    LifeFilter,
+    QuestionForm,
+    RiskForm,
+    SubmittedForm,
+)
 from blacklist.control import desk, prechecks
 from blacklist.models import DelistingTicket
 from blacklist.rules.requests import RequestClass
 from blacklist.rules.tickets import ENDED, MOVES, State
 from gateway.admin.base import ReasonForm, StaffAdmin, at_once, confirmed
 from gateway.control.domain_checks import make_resolver
-
-WIDE = forms.TextInput(attrs={"size": 80})
-DAYTIME = forms.DateTimeInput(attrs={"type": "datetime-local"})
-
-
-class CauseForm(forms.Form):
-    cause = forms.ChoiceField(label=_("Cause"), choices=DelistingTicket.Cause.choices)
-    cause_text = forms.CharField(label=_("Cause in one sentence"), max_length=500, required=False, widget=WIDE,
-                                 help_text=_("For the operator of the list, in English. Empty: a usual sentence."))  # fmt: skip
-    action_text = forms.CharField(label=_("What was done"), max_length=500, widget=WIDE)
-    fixed_at = forms.DateTimeField(
-        label=_("Fixed since"), required=False, widget=DAYTIME, help_text=_("Empty: now.")
-    )
-
-
-class SubmittedForm(forms.Form):
-    reference = forms.CharField(
-        label=_("Reference"), max_length=200, help_text=_("Ticket number, or what the page answered.")
-    )
-    at = forms.DateTimeField(
-        label=_("Submitted at"), required=False, widget=DAYTIME, help_text=_("Empty: now.")
-    )
-
-
-class AnswerForm(forms.Form):
-    answer = forms.CharField(
-        label=_("What the operator said"), max_length=2000, widget=forms.Textarea(attrs={"rows": 4})
-    )
-
-
-class RiskForm(forms.Form):
-    until = forms.DateTimeField(label=_("Until"), widget=DAYTIME)
-    reason = forms.CharField(label=_("Reason"), max_length=300, widget=WIDE)
-
-
-class CommentForm(forms.Form):
-    text = forms.CharField(label=_("Text"), max_length=5000, widget=forms.Textarea(attrs={"rows": 5}))
-    public = forms.BooleanField(label=_("The customer reads it"), required=False)
-
-
-class QuestionForm(forms.Form):
-    text = forms.CharField(
-        label=_("Question to the customer"), max_length=5000, widget=forms.Textarea(attrs={"rows": 5})
-    )
-
-
-class DeadlineFilter(admin.SimpleListFilter):
-    title = _("deadline")
-    parameter_name = "deadline"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [
-            ("over", _("over")),
-            ("today", _("within 24 hours")),
-            ("later", _("later")),
-            ("none", _("none")),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        now = timezone.now()
-        day = now + timedelta(days=1)
-        spans: dict[str, dict[str, Any]] = {
-            "over": {"next_action_at__lt": now},
-            "today": {"next_action_at__gte": now, "next_action_at__lt": day},
-            "later": {"next_action_at__gte": day},
-            "none": {"next_action_at__isnull": True},
-        }
-        return queryset.filter(**spans.get(self.value() or "", {}))
-
-
-class LifeFilter(admin.SimpleListFilter):
-    """Work first: ended tickets are shown when asked for."""
-
-    title = _("life")
-    parameter_name = "life"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("ended", _("ended")), ("all", _("all"))]
-
-    def choices(self, changelist: Any) -> Any:
-        yield {
-            "selected": self.value() is None,
-            "query_string": changelist.get_query_string(remove=["life"]),
-            "display": _("open"),
-        }
-        for key, title in self.lookup_choices:
-            query = changelist.get_query_string({"life": key})
-            yield {"selected": self.value() == key, "query_string": query, "display": title}
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        match = request.resolver_match
-        if self.value() == "all" or match is None or not str(match.url_name).endswith("changelist"):
-            return queryset
-        ended = [state.value for state in ENDED]
-        if self.value() == "ended":
-            return queryset.filter(state__in=ended)
-        return queryset if request.method == "POST" else queryset.exclude(state__in=ended)
 
 
 def recheck(ticket: DelistingTicket, *, actor: str) -> None:
@@ -165,18 +75,21 @@ class DelistingTicketAdmin(StaffAdmin):
         (_("How this list is handled"), {"fields": ["way", "where", "notes", "may_send"]}),
         (_("Evidence"), {"fields": ["prechecked_at", "prechecks_table"]}),
         (_("Cause"), {"fields": ["cause", "cause_text", "action_text", "fixed_at"]}),
-        (_("Request"), {"fields": ["draft_subject", "draft", "paste", "requested_at", "requested_by", "request_via", "request_ref"]}),
+        (_("Request"), {"fields": ["draft_subject", "draft", "paste", "requested_at", "requested_by",
+        "request_via", "request_ref"]}),
         (_("History"), {"fields": ["close_reason", "risk_until", "history"]}),
     ]  # fmt: skip
     readonly_fields = [
-        "target", "list_name", "severity", "deadline", "since", "times_listed", "answer", "reason", "last_check", "impact", "way",
+        "target", "list_name", "severity", "deadline", "since", "times_listed", "answer", "reason",
+        "last_check", "impact", "way",
         "where", "notes", "may_send", "prechecks_table", "draft", "paste", "history",
     ]  # fmt: skip
     actions = [
         at_once("take", _("Take it: I look for the cause"), desk.assign),
         at_once("precheck", _("Run the pre-checks again"), precheck),
         confirmed("confirm_cause", _("Confirm the cause: it is fixed"), desk.confirm_cause, CauseForm),
-        confirmed("send_request", _("Send the request by mail"), desk.send_request, hint=_("Sent as drafted, once in seven days at most.")),
+        confirmed("send_request", _("Send the request by mail"), desk.send_request,
+        hint=_("Sent as drafted, once in seven days at most.")),
         confirmed("mark_submitted", _("Mark as submitted"), mark_submitted, SubmittedForm),
         confirmed("mark_rejected", _("The operator refused"), desk.mark_rejected, AnswerForm),
         confirmed("ask_customer", _("Ask the customer"), ask_customer, QuestionForm),
@@ -184,7 +97,8 @@ class DelistingTicketAdmin(StaffAdmin):
         at_once("recheck", _("Ask the list again now"), recheck),
         confirmed("accept_risk", _("Leave it alone until"), desk.accept_risk, RiskForm),
         confirmed("comment", _("Comment"), desk.comment, CommentForm),
-        confirmed("close", _("Close"), desk.close, ReasonForm, hint=_("Only the work ends; the listing is what the list says.")),
+        confirmed("close", _("Close"), desk.close, ReasonForm,
+        hint=_("Only the work ends; the listing is what the list says.")),
     ]  # fmt: skip
 
     def object_actions(self, obj: DelistingTicket) -> list[str]:
@@ -193,7 +107,8 @@ class DelistingTicketAdmin(StaffAdmin):
             return ["recheck", "comment"]
         wanted = {
             "take": State.INVESTIGATING, "confirm_cause": State.READY, "mark_rejected": State.REJECTED,
-            "ask_customer": State.NEEDS_CUSTOMER, "wait_provider": State.WAITING_PROVIDER, "accept_risk": State.ACCEPTED_RISK,
+            "ask_customer": State.NEEDS_CUSTOMER, "wait_provider": State.WAITING_PROVIDER,
+            "accept_risk": State.ACCEPTED_RISK,
             "close": State.CLOSED,
         }  # fmt: skip
         names = [
@@ -249,7 +164,8 @@ class DelistingTicketAdmin(StaffAdmin):
     @admin.display(description=_("answer"))
     def answer(self, obj: DelistingTicket) -> str:
         listing = obj.listing
-        return f"{', '.join(map(str, listing.raw)) or '–'}  {', '.join(map(str, listing.labels))}  (TTL {listing.ttl_s} s)"
+        raw, labels = (", ".join(map(str, values)) for values in (listing.raw, listing.labels))
+        return f"{raw or '–'}  {labels}  (TTL {listing.ttl_s} s)"
 
     @admin.display(description=_("reason given by the list"))
     def reason(self, obj: DelistingTicket) -> str:

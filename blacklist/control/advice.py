@@ -84,8 +84,8 @@ def _you(listing: Listing) -> str:
         return _("Nothing.")
     if _is_infection(listing):
         return _(
-            "Please check computers and routers behind %(ip)s. Mail sent through us does not come from this address, but the "
-            "finding needs attention."
+            "Please check computers and routers behind %(ip)s. Mail sent through us does not come from this "
+            "address, but the finding needs attention."
         ) % {"ip": listing.target.value}
     if listing.target.role == "domain":
         return _(

@@ -136,7 +136,8 @@ def _send(letter: letters.Letter, to: list[str]) -> None:
 
 @transaction.atomic
 def note_health(run: CheckRun) -> bool:
-    """One note to support about lists and the resolver that turned bad in this run; never to customers. True if sent."""
+    """One note to support about lists and the resolver that turned bad in this run; never to
+    customers. True if sent."""
     if not _is_health_news(run) or not CheckRun.objects.filter(pk=run.pk, noted_at=None).update(
         noted_at=timezone.now()
     ):
@@ -146,7 +147,8 @@ def note_health(run: CheckRun) -> bool:
 
 
 def _is_health_news(run: CheckRun) -> bool:
-    """A list is named in the run that saw it turn; what is wrong with the resolver is repeated by every run after it."""
+    """A list is named in the run that saw it turn; what is wrong with the resolver is repeated by
+    every run after it."""
     codes = {finding["code"] for finding in run.findings}
     earlier = CheckRun.objects.filter(started_at__gte=run.started_at - HEALTH_QUIET, pk__lt=run.pk).exclude(
         findings=[]

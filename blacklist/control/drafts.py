@@ -84,7 +84,8 @@ def _rejection(listing: Listing) -> str:
 
 
 def _volume(ticket: DelistingTicket) -> tuple[int | None, int | None]:
-    """Messages an hour before and after the fix, of the customers concerned; None while there is no fix or no time since."""
+    """Messages an hour before and after the fix, of the customers concerned; None while there is no
+    fix or no time since."""
     fixed, listing = ticket.fixed_at, ticket.listing
     if fixed is None:
         return None, None

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blacklist.rules.providers import REDUNDANT, is_dead_zone
+from blacklist.rules.dead import REDUNDANT, is_dead_zone
 
 if TYPE_CHECKING:
     from blacklist.models import Provider

@@ -70,7 +70,8 @@ def end_ticket(ticket: DelistingTicket, state: State, actor: str, why: str) -> N
 
 
 def log(
-    ticket: DelistingTicket, actor: str, kind: str, *, text: str = "", old: str = "", new: str = "", public: bool = False,
+    ticket: DelistingTicket, actor: str, kind: str, *, text: str = "", old: str = "", new: str = "",
+    public: bool = False,
     at: datetime | None = None,
 ) -> TicketEvent:  # fmt: skip
     """One line of the history."""

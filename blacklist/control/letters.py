@@ -151,9 +151,11 @@ def for_support(alerts: Sequence[Alert]) -> Letter:
 def _support_block(alert: Alert) -> str:
     listing = alert.listing
     ticket = getattr(listing, "ticket", None)
+    what = f"{listing.target.value} ({listing.target.role}{_gateway_name(listing)})"
+    since = f"listed since {_time(listing.first_seen)}, {listing.times_listed} time(s)"
     lines = [
-        f"{listing.target.value} ({listing.target.role}{_gateway_name(listing)}) on {listing.provider.name} [{alert.severity}]",
-        f"News: {alert.kind}, {_time(alert.at)}; listed since {_time(listing.first_seen)}, {listing.times_listed} time(s)",
+        f"{what} on {listing.provider.name} [{alert.severity}]",
+        f"News: {alert.kind}, {_time(alert.at)}; {since}",
         f"Answer: {', '.join(map(str, listing.raw)) or '-'}  {', '.join(map(str, listing.labels))}",
         f"Reason: {_one_line(listing.reason) or '-'}",
         *_drain_line(listing),
@@ -206,7 +208,8 @@ def _impact_lines(listing: Listing) -> list[str]:
 
 
 def about_health(run: CheckRun) -> Letter:
-    """Lists without a result, and what that says about the resolver. Nobody is listed, nobody is clean because of it."""
+    """Lists without a result, and what that says about the resolver. Nobody is listed, nobody is clean
+    because of it."""
     lines = [str(finding["text"]) for finding in run.findings]
     text = "These lists gave no result in this run. What they said before stays as it was.\n\n" + "\n".join(
         f"- {line}" for line in lines

@@ -31,9 +31,13 @@ def note_hit(listing: Listing, *, relisted: bool) -> DelistingTicket | None:
             gettext_noop("listed again"),
         )
     elif state is State.DETECTED and listing.is_confirmed:
-        set_state(ticket, rules.first_state(listing.provider.request), SYSTEM, gettext_noop("the list confirms it"))
+        set_state(
+            ticket, rules.first_state(listing.provider.request), SYSTEM, gettext_noop("the list confirms it")
+        )
     elif state is State.DELISTED_PENDING:
-        set_state(ticket, _state_before(ticket), SYSTEM, gettext_noop("listed again before the second clean answer"))
+        set_state(
+            ticket, _state_before(ticket), SYSTEM, gettext_noop("listed again before the second clean answer")
+        )
     update_times(ticket)
     return ticket
 
@@ -91,7 +95,8 @@ def note_end(listing: Listing, why: str) -> None:
 
 @transaction.atomic
 def invalidate(provider: Provider, *, actor: str, why: str) -> int:
-    """The list is dead or false: its open listings mean nothing, and nobody is told 'delisted'. Returns how many ended."""
+    """The list is dead or false: its open listings mean nothing, and nobody is told 'delisted'.
+    Returns how many ended."""
     from blacklist.control import drain
 
     ended = 0

@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from blacklist.control.facts import FactsError, dead_zones, shipped_codes, shipped_providers
 from blacklist.models import BlacklistSettings, Provider
-from blacklist.rules.providers import is_dead_zone, parse_kinds
+from blacklist.rules.dead import is_dead_zone
+from blacklist.rules.providers import parse_kinds
 from gateway.control.audit import record
 
 COLUMNS = {  # file column -> field
@@ -32,11 +33,12 @@ def ensure_providers() -> int:
 
 @transaction.atomic
 def load_rows(rows: Iterable[dict[str, Any]], *, actor: str, replace: bool = False) -> list[Provider]:
-    """Create or update lists from rows with the columns of the fact files (others are ignored, `key` and `enabled` obeyed).
+    """Create or update lists from rows with the columns of the fact files (others are ignored, `key`
+    and `enabled` obeyed).
 
-    Lists that need a key, are unconfirmed or dead are off; a list that was there keeps its switch and its key unless the
-    row speaks of them. `replace`: lists that are not in the rows are switched off, or removed when nothing refers to them.
-    Raises FactsError.
+    Lists that need a key, are unconfirmed or dead are off; a list that was there keeps its switch and
+    its key unless the row speaks of them. `replace`: lists that are not in the rows are switched off, or removed when
+    nothing refers to them. Raises FactsError.
     """
     loaded = [_load_row(dict(row)) for row in rows]
     if replace:
@@ -233,7 +235,8 @@ def kinds_of(provider: Provider) -> frozenset[str]:
 
 @transaction.atomic
 def save_provider(provider: Provider, values: dict[str, Any], *, actor: str) -> Provider:
-    """Create or change a list by hand. Raises ValidationError: a dead list, an unknown kind, switched on without a key."""
+    """Create or change a list by hand. Raises ValidationError: a dead list, an unknown kind, switched
+    on without a key."""
     is_new = provider.pk is None
     detail = {name: [str(getattr(provider, name)), str(value)] for name, value in values.items()}
     for name, value in values.items():

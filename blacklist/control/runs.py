@@ -84,7 +84,8 @@ def start(
 
 
 def resume(lease: Lease, options: Options) -> CheckRun | None:
-    """Finish the run that was cut off; one of half a day ago is given up. Returns the last one that was finished here."""
+    """Finish the run that was cut off; one of half a day ago is given up. Returns the last one that
+    was finished here."""
     done = None
     for run in CheckRun.objects.filter(finished_at__isnull=True).order_by("id"):
         if timezone.now() - run.started_at > TOO_OLD:

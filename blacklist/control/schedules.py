@@ -145,7 +145,8 @@ def _run(
 
 
 def retry_due(options: runs.Options | None = None) -> int:
-    """Half an hour after a daily check: its failed lists get one more chance. Returns how many runs were made up for."""
+    """Half an hour after a daily check: its failed lists get one more chance. Returns how many runs
+    were made up for."""
     done = 0
     for run in CheckRun.objects.filter(retry_at__lte=timezone.now(), finished_at__isnull=False):
         failed = Q(status=Status.PROVIDER_ERROR) | Q(status=Status.TIMEOUT)

@@ -1,4 +1,5 @@
-"""What is watched: our gateways and HELO names, customers' networks, proven sender domains, and what was added by hand."""
+"""What is watched: our gateways and HELO names, customers' networks, proven sender domains, and what
+was added by hand."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ def _suffixes() -> PublicSuffixList:
 
 
 def registrable(domain: str) -> str | None:
-    """'mail.acme.example' -> 'acme.example', None for a public suffix. From the list in the package, never the network."""
+    """'mail.acme.example' -> 'acme.example', None for a public suffix. From the list in the package,
+    never the network."""
     found: str | None = _suffixes().privatesuffix(domain)
     return found
 

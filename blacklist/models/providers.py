@@ -16,7 +16,8 @@ from gateway import crypto
 
 
 class Provider(models.Model):
-    """One row of the fact files. The key is a secret: it is in no log, page, mail or ticket, and `zone` never holds it."""
+    """One row of the fact files. The key is a secret: it is in no log, page, mail or ticket, and
+    `zone` never holds it."""
 
     class SeverityChoice(models.TextChoices):
         CRITICAL = "critical", _("critical")

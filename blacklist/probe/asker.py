@@ -120,7 +120,8 @@ class DnsAsker:
         return "".join(char for char in line if char.isprintable())[:MAX_TEXT]
 
     async def _ask(self, name: str, rdtype: int) -> wire.Response:
-        """The first usable response; SERVFAIL and REFUSED are tried again like silence. Raises TimeoutError or WireError."""
+        """The first usable response; SERVFAIL and REFUSED are tried again like silence. Raises
+        TimeoutError or WireError."""
         problem: Exception = TimeoutError(name)
         for attempt in range(self._tries):
             server = (self._turn + attempt) % len(self._nameservers)

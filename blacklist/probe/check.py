@@ -1,5 +1,5 @@
-"""All lists of a plan side by side. The event loop has a thread of its own; the caller's thread gets the events and owns
-the database."""
+"""All lists of a plan side by side. The event loop has a thread of its own; the caller's thread gets
+the events and owns the database."""
 
 from __future__ import annotations
 

@@ -52,7 +52,8 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """A list is done. `canaries` holds a verdict per kind; where one did not pass, all answers of that kind are void."""
+    """A list is done. `canaries` holds a verdict per kind; where one did not pass, all answers of that
+    kind are void."""
 
     provider_id: int
     slug: str
@@ -98,8 +99,8 @@ class Worker:
         self.report(Proven(plan.provider_id, plan.spec.slug, after, self.breaker.why, self.asked, seconds))
 
     async def _after(self, kind: Kind) -> CanaryVerdict:
-        """The second proof. A list that began to refuse or fell silent was right until then; one that lost its test entry
-        or lists everything was not."""
+        """The second proof. A list that began to refuse or fell silent was right until then; one that
+        lost its test entry or lists everything was not."""
         verdict = await self._canary(kind)
         return verdict if verdict.status is Status.DEAD_LIST else PASSED
 

@@ -2,6 +2,7 @@
 
 names      which name is asked for a target, and what a target is
 providers  what the rows of the fact files mean: codes, bits, test entries
+dead       lists that are never asked
 judge      listed, not listed or honestly unknown: the decision table
 severity   how bad a listing is, by list, code and role of the target
 world      a list that suddenly lists everybody is broken; what the answers say about our resolver

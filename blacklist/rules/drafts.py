@@ -51,8 +51,8 @@ class Draft:
 
 
 PREVENTION = (
-    "every message is scanned for viruses and spam before it leaves, senders are authenticated and limited to their own "
-    "domains, suspected spam leaves by separate addresses, and accounts with unusual volume are stopped"
+    "every message is scanned for viruses and spam before it leaves, senders are authenticated and limited to "
+    "their own domains, suspected spam leaves by separate addresses, and accounts with unusual volume are stopped"
 )
 CAUSES: Mapping[str, str] = {
     "compromised": "A customer's account was taken over and sent unwanted mail",
@@ -156,13 +156,13 @@ def _contact(facts: Facts) -> str:
 
 
 def _fields(facts: Facts) -> tuple[tuple[str, str], ...]:
-    comment = f"{_or_missing(facts.cause, 'cause')}. Since {_fixed_at(facts)}: {_or_missing(facts.action, 'what was done')}."
+    cause, action = _or_missing(facts.cause, "cause"), _or_missing(facts.action, "what was done")
     rows = [
         ("IP address or domain", facts.target),
         ("Host name", facts.ptr or facts.helo),
         ("E-mail address", _or_missing(facts.contact_mail, "contact address")),
         ("Phone", facts.phone),
-        ("Reason for removal", comment),
+        ("Reason for removal", f"{cause}. Since {_fixed_at(facts)}: {action}."),
         ("Other lists at a glance", MULTIRBL.format(target=facts.target)),
     ]
     return tuple((label, value) for label, value in rows if value)
@@ -179,8 +179,9 @@ def _hoster_text(facts: Facts, language: str) -> str:
             operator=_or_missing(facts.operator, "operator"), contact=_contact(facts),
         )  # fmt: skip
     return (
-        f"Hello,\n\nour address {facts.target} in your network is on the blocklist {facts.list_name}{_codes(facts)}"
-        f"{_quoted(facts.reason)}.\nBy the rules of the list only the owner of the network can have it removed. Please look "
-        f"at the entry, remove its cause in the network and ask for the removal.\n\nOur side: {action}.\n\n"
+        f"Hello,\n\nour address {facts.target} in your network is on the blocklist {facts.list_name}"
+        f"{_codes(facts)}{_quoted(facts.reason)}.\nBy the rules of the list only the owner of the network can have it "
+        "removed. Please look at the entry, remove its cause in the network and ask for the removal.\n\n"
+        f"Our side: {action}.\n\n"
         f"{_or_missing(facts.operator, 'operator')}\n{_contact(facts)}\n"
     )

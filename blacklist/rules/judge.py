@@ -164,7 +164,8 @@ def _negative(verdict: Verdict) -> CanaryVerdict:
 
 
 def _positive(verdict: Verdict, answer: Answer) -> CanaryVerdict:
-    """Any answer from inside 127/8 that is no error proves that the list has content and the resolver lets it through."""
+    """Any answer from inside 127/8 that is no error proves that the list has content and the resolver
+    lets it through."""
     if answer.outcome in (Outcome.NXDOMAIN, Outcome.NODATA):
         why = "the positive test entry is missing: the list is empty, or the resolver strips 127.0.0.0/8 answers"
         return CanaryVerdict(Status.DEAD_LIST, why, "stripped")

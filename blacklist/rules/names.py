@@ -16,7 +16,8 @@ RegistrableDomain = Callable[[str], str | None]
 
 
 def canonical_target(text: str) -> tuple[Kind, str]:
-    """(kind, canonical value) of what a person wrote: compressed addresses, IPv4-mapped ones folded, lower-case A-labels.
+    """(kind, canonical value) of what a person wrote: compressed addresses, IPv4-mapped ones folded,
+    lower-case A-labels.
 
     Raises ValueError with a sentence that says what is wrong.
     """
@@ -73,7 +74,8 @@ def query_name(kind: Kind, value: str, zone: str) -> str:
 
 
 def names_of_domain(domain: str, registrable: RegistrableDomain) -> tuple[str, ...]:
-    """The names to ask for a sender domain: itself and its registrable domain; () for a public suffix, which is nobody's."""
+    """The names to ask for a sender domain: itself and its registrable domain; () for a public suffix,
+    which is nobody's."""
     owner = registrable(domain)
     if owner is None:
         return ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from blacklist.rules.names import prefix_of_address
@@ -263,40 +263,3 @@ def _version(word: str) -> int:
 def _written(word: str) -> str:
     """'2.0.0.127' is written as it is asked, '127.0.0.2' and IPv6 addresses as addresses."""
     return word if word.endswith(".127") else prefix_of_address(word)
-
-
-# ------------------------------------------------------------------------------------------------- dead lists
-
-
-def is_dead_zone(zone: str, dead: Mapping[str, str]) -> str:
-    """Why a zone must never be asked ('' = nothing known against it). `dead`: dead zone -> reason; covers names below
-    it, and the whole family when only one zone of it is in the facts (*.sorbs.net)."""
-    zone = zone.lower().strip(".")
-    for known, reason in dead.items():
-        if zone == known or zone.endswith("." + known):
-            return reason
-    for family, known in FAMILIES.items():
-        if known in dead and (zone == family or zone.endswith("." + family)):
-            return dead[known]
-    return ""
-
-
-FAMILIES = {
-    "sorbs.net": "dnsbl.sorbs.net",
-    "rfc-clueless.org": "fulldom.rfc-clueless.org",
-    "rfc-ignorant.org": "dsn.rfc-ignorant.org",
-    "msrbl.net": "combined.rbl.msrbl.net",
-    "ahbl.org": "dnsbl.ahbl.org",
-    "njabl.org": "dnsbl.njabl.org",
-    "dsbl.org": "list.dsbl.org",
-    "ordb.org": "relays.ordb.org",
-    "spamcannibal.org": "bl.spamcannibal.org",
-    "abuseat.org": "cbl.abuseat.org",
-    "dnsbl.manitu.net": "ix.dnsbl.manitu.net",
-}
-REDUNDANT = (
-    "sbl.spamhaus.org",
-    "xbl.spamhaus.org",
-    "pbl.spamhaus.org",
-    "sbl-xbl.spamhaus.org",
-)  # all inside ZEN

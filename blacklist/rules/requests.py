@@ -1,4 +1,5 @@
-"""What may be done about a listing, by class of list. Nobody is ever told to pay, and no form is filled by a machine."""
+"""What may be done about a listing, by class of list. Nobody is ever told to pay, and no form is
+filled by a machine."""
 
 from __future__ import annotations
 
@@ -80,7 +81,8 @@ def may_send(request: RequestClass, address: str, last_request: datetime | None,
         return "The address for requests is not known; look it up and mark the request as submitted."
     if last_request is not None and now - last_request < COOL_DOWN:
         until = last_request + COOL_DOWN
-        return f"A request went to this operator on {last_request:%Y-%m-%d}; the next may go on {until:%Y-%m-%d %H:%M} UTC."
+        went = f"A request went to this operator on {last_request:%Y-%m-%d}"
+        return f"{went}; the next may go on {until:%Y-%m-%d %H:%M} UTC."
     return ""
 
 

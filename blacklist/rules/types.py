@@ -23,7 +23,8 @@ class Role(StrEnum):
 
 
 class Status(StrEnum):
-    """The result of one question. Only LISTED and NOT_LISTED are knowledge; everything else opens and closes nothing."""
+    """The result of one question. Only LISTED and NOT_LISTED are knowledge; everything else opens and
+    closes nothing."""
 
     LISTED = "listed"
     NOT_LISTED = "not_listed"

@@ -30,10 +30,10 @@ class Finding:
 
 
 TEXTS = {
-    "stripped": "The resolver removes answers from 127.0.0.0/8 (rebinding protection), or the lists are empty: the positive "
-    "test entries of {count} lists were missing. Use an own resolver without private-address 127.0.0.0/8.",
-    "public": "{count} lists take the resolver for a public one and refuse it. Use an own resolver without forwarding, on an "
-    "address with proper reverse DNS.",
+    "stripped": "The resolver removes answers from 127.0.0.0/8 (rebinding protection), or the lists are empty: the "
+    "positive test entries of {count} lists were missing. Use an own resolver without private-address 127.0.0.0/8.",
+    "public": "{count} lists take the resolver for a public one and refuse it. Use an own resolver without "
+    "forwarding, on an address with proper reverse DNS.",
     "silent": "The resolver did not answer at all for {count} lists. Is it running, and is its address right?",
 }
 
@@ -41,7 +41,8 @@ TEXTS = {
 def resolver_findings(canaries: Iterable[CanaryVerdict]) -> tuple[Finding, ...]:
     """What the test entries of all lists together say about the resolver.
 
-    One list that is empty or silent is that list's fault; most of them at once are ours. One that calls us public is enough.
+    One list that is empty or silent is that list's fault; most of them at once are ours. One that
+    calls us public is enough.
     """
     verdicts = list(canaries)
     counts = Counter(verdict.finding for verdict in verdicts if verdict.finding)

@@ -66,9 +66,12 @@ def overview(request: HttpRequest) -> HttpResponse:
     number = _page_number(request, len(ordered))
     providers, rows = matrix(ordered[(number - 1) * PER_PAGE : number * PER_PAGE])
     context = {
-        "q": wanted, "rows": rows, "providers": providers, "number": number, "pages": max(1, -(-len(ordered) // PER_PAGE)),
-        "total": len(ordered), "open": visible_listings(customer).filter(delisted_at__isnull=True)[:SOME], "changes": _changes(customer),
-        "last_run": _last_run(), "next_run": schedules.next_slot(), "running": CheckRun.objects.filter(finished_at__isnull=True).first(),
+        "q": wanted, "rows": rows, "providers": providers, "number": number, "pages": max(1,
+        -(-len(ordered) // PER_PAGE)),
+        "total": len(ordered), "open": visible_listings(customer).filter(delisted_at__isnull=True)[:SOME],
+        "changes": _changes(customer),
+        "last_run": _last_run(), "next_run": schedules.next_slot(),
+        "running": CheckRun.objects.filter(finished_at__isnull=True).first(),
     }  # fmt: skip
     return render(request, "customer/blacklists/overview.html", context)
 
@@ -88,7 +91,8 @@ def _changes(customer: Customer) -> list[dict[str, Any]]:
     since = timezone.now() - CHANGES_FOR
     rows = visible_listings(customer)
     changes: list[dict[str, Any]] = [
-        {"at": one.first_seen, "listing": one, "state": "listed"} for one in rows.filter(first_seen__gte=since)[:SOME]
+        {"at": one.first_seen, "listing": one, "state": "listed"}
+        for one in rows.filter(first_seen__gte=since)[:SOME]
     ]
     ended = rows.filter(delisted_at__gte=since).order_by("-delisted_at")[:SOME]
     changes += [{"at": one.delisted_at, "listing": one, "state": "ended"} for one in ended]
@@ -134,7 +138,8 @@ def _last_good(listing: Listing) -> Result | None:
 
 
 def _impact(customer: Customer, listing: Listing) -> dict[str, Any]:
-    """Which of the customer's own mails met this listing: those that left by the gateway, and refusals that cite the list."""
+    """Which of the customer's own mails met this listing: those that left by the gateway, and refusals
+    that cite the list."""
     until = listing.delisted_at or timezone.now()
     since = listing.first_seen - WINDOW
     sent = Recipient.objects.filter(customer=customer, settled_at__gte=since, settled_at__lte=until)

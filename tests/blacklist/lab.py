@@ -18,8 +18,8 @@ POSITIVES = {prefix_of_address("127.0.0.2"), prefix_of_address("::FFFF:7F00:2"),
 
 
 class Lab:
-    """`lists[zone]` is what a list holds: {prefix: codes}; `ways[zone]` how it behaves: '' | 'wild' | 'parked' | 'empty' |
-    'public' | 'refused' | 'servfail' | 'silent'. `questions` is every name asked, in order."""
+    """`lists[zone]` is what a list holds: {prefix: codes}; `ways[zone]` how it behaves: '' | 'wild' |
+    'parked' | 'empty' | 'public' | 'refused' | 'servfail' | 'silent'. `questions` is every name asked, in order."""
 
     def __init__(self) -> None:
         self.lists: dict[str, dict[str, tuple[str, ...]]] = {}
@@ -118,7 +118,8 @@ def add_list(lab: Lab, slug: str, zone: str = "", **columns: str) -> Provider:
     zone = zone or f"{slug}.lab"
     lab.lists.setdefault(zone, {})
     row = {
-        "slug": slug, "name": slug.upper(), "zone": zone, "kind": "ip4+ip6", "return_codes": "127.0.0.2=spam;127.0.0.4=exploit;127.0.1.2=spam domain",
+        "slug": slug, "name": slug.upper(), "zone": zone, "kind": "ip4+ip6",
+        "return_codes": "127.0.0.2=spam;127.0.0.4=exploit;127.0.1.2=spam domain",
         "severity": "major", "status_as_known": "active", "answer_mode": "codes", "removal_method": "form",
         "removal_url_or_email": f"https://{zone}/", "request_policy": "person-fills-form",
     }  # fmt: skip

@@ -14,11 +14,14 @@ from tests.dns_server import DnsServer
 from tests.factories import make_gateway
 
 pytestmark = pytest.mark.django_db
-HEAD = "slug,name,zone,kind,return_codes,error_codes,severity,needs_key,removal_method,test_positive,test_negative,status_as_known,answer_mode"
+HEAD = (
+    "slug,name,zone,kind,return_codes,error_codes,severity,needs_key,removal_method,test_positive,test_negative,"
+    "status_as_known,answer_mode"
+)
 ROWS = """
 zen,Zen,zen.lab,ip4+ip6,127.0.0.2=SBL;127.0.0.4=XBL;127.0.0.11=PBL,127.255.255.254=public,critical,no,form,2.0.0.127,1.0.0.127,active,codes
 dbl,Dbl,dbl.lab,domain,127.0.1.2=spam,127.0.1.255=address asked,critical,no,form,TEST,INVALID,active,codes
-bits,Bits,bits.lab,domain,2=black;4=grey,1=refused;127.0.0.255=too many,major,no,form,TEST,INVALID,active,bitmask (fourth octet)
+bits,B,bits.lab,domain,2=black;4=grey,1=no;127.0.0.255=many,major,no,form,TEST,INVALID,active,bitmask (fourth octet)
 wild,Wild,wild.lab,ip4,127.0.0.2=listed,,major,no,form,2.0.0.127,1.0.0.127,active,codes
 parked,Parked,parked.lab,ip4,127.0.0.2=listed,,major,no,form,2.0.0.127,1.0.0.127,active,codes
 empty,Empty,empty.lab,ip4,127.0.0.2=listed,,major,no,form,2.0.0.127,1.0.0.127,active,codes
@@ -103,12 +106,14 @@ def test_every_way_to_answer(server, lists):
     run("load_providers", lists, "--replace")
     found = results("192.0.2.10", "gateway")
     assert {slug: row["status"] for slug, row in found.items()} == {
-        "zen": "listed", "tcp": "listed", "slow": "listed", "wild": "dead_list", "parked": "dead_list", "empty": "dead_list",
+        "zen": "listed", "tcp": "listed", "slow": "listed", "wild": "dead_list", "parked": "dead_list",
+        "empty": "dead_list",
         "servfail": "provider_error", "forged": "timeout", "dbl": "not_applicable", "bits": "not_applicable",
         "keyed": "not_applicable", "unsure": "not_applicable", "sorbs": "dead_list",
     }  # fmt: skip
     assert found["zen"] | {"reason": ""} == {
-        "target": "192.0.2.10", "provider": "zen", "status": "listed", "codes": ["127.0.0.2"], "reason": "", "severity": "critical",
+        "target": "192.0.2.10", "provider": "zen", "status": "listed", "codes": ["127.0.0.2"], "reason": "",
+        "severity": "critical",
     }  # fmt: skip
     assert found["zen"]["reason"] == "SBL - see https://zen.lab/192.0.2.10"
     clean = results("192.0.2.77", "gateway")

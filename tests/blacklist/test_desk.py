@@ -21,7 +21,8 @@ from tests.factories import make_attempt, make_gateway, make_message, make_recip
 pytestmark = pytest.mark.django_db
 SAM = "sam@smg.example"
 MAIL_LIST = {
-    "removal_method": "email", "removal_url_or_email": "delist@list.example", "request_policy": "e-mail, after a person has confirmed the fix",
+    "removal_method": "email", "removal_url_or_email": "delist@list.example",
+    "request_policy": "e-mail, after a person has confirmed the fix",
 }  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""The customer's and support's pages: works, colleague, stranger, viewer, wrong method, bad id; nothing of a stranger's."""
+"""The customer's and support's pages: works, colleague, stranger, viewer, wrong method, bad id;
+nothing of a stranger's."""
 
 import pytest
 from django.core.cache import cache
@@ -57,7 +58,8 @@ def of_acme() -> Listing:
 def pages():
     listing = of_acme()
     return {
-        "blacklists": reverse("blacklists"), "listing": reverse("listing", args=[listing.pk]), "alerts": reverse("alerts"),
+        "blacklists": reverse("blacklists"), "listing": reverse("listing", args=[listing.pk]),
+        "alerts": reverse("alerts"),
         "tickets": reverse("tickets"), "ticket": reverse("ticket", args=[listing.ticket.pk]),
     }  # fmt: skip
 
@@ -115,7 +117,8 @@ def test_viewers_change_nothing(world):
     listing = of_acme()
     alert = Alert.objects.get(listing=listing)
     for url in (
-        reverse("blacklist_check"), reverse("listing_mute", args=[listing.pk]), reverse("alert_acknowledge", args=[alert.pk]),
+        reverse("blacklist_check"), reverse("listing_mute", args=[listing.pk]), reverse("alert_acknowledge",
+        args=[alert.pk]),
         reverse("ticket", args=[listing.ticket.pk]),
     ):  # fmt: skip
         assert bob.post(url, {"text": "x", "reason": "x", "until": "2030-01-01"}).status_code == 403, url
@@ -386,7 +389,8 @@ def test_a_dead_list_cannot_be_added_in_the_admin(world):
 
     sam = login(world.sam)
     fields = {
-        "slug": "zombie", "name": "Zombie", "zone": "dul.sorbs.net", "kind": "ip4", "known": "active", "enabled": "on", "severity": "major",
+        "slug": "zombie", "name": "Zombie", "zone": "dul.sorbs.net", "kind": "ip4", "known": "active",
+        "enabled": "on", "severity": "major",
         "answer_mode": "codes", "code_rows": "[]",
     }  # fmt: skip
     response = sam.post(reverse("admin:blacklist_provider_add"), fields)

@@ -14,10 +14,15 @@ from gateway.config import Endpoint
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 HEAD = "$SOA 60 ns.lab. hostmaster.lab. 0 600 300 86400 60\n$NS 3600 ns.lab.\n$TTL 60\n"
 ZONES = {
-    "zen.lab": ("ip4set", HEAD + ":127.0.0.2:https://check.zen.lab/query/ip/$\n127.0.0.2 :127.0.0.2:Test\n127.0.0.2 :127.0.0.4:Test\n"
+    "zen.lab": ("ip4set",
+    HEAD + ":127.0.0.2:https://check.zen.lab/query/ip/$\n127.0.0.2 :127.0.0.2:Test\n127.0.0.2 :127.0.0.4:Test\n"
                 "192.0.2.10 :127.0.0.2:SBL1\n198.51.100.0/24 :127.0.0.11:PBL range\n!198.51.100.77\n"),
-    "v6.lab": ("ip6trie", HEAD + ":127.0.0.2:IPv6\n::ffff:7f00:2 :127.0.0.2:Test\n2001:db8:bad::/48 :127.0.0.3:range\n2001:db8:1:2::/64\n!2001:db8:1:2::25\n"),
-    "dbl.lab": ("dnset", HEAD + "TEST :127.0.1.2:Test\nspam.example :127.0.1.2:spam\n.phish.example :127.0.1.4:phish\nxn--mller-kva.example :127.0.1.2:IDN\n"),
+    "v6.lab": ("ip6trie",
+    HEAD + ":127.0.0.2:IPv6\n::ffff:7f00:2 :127.0.0.2:Test\n2001:db8:bad::/48 :127.0.0.3:range\n"
+                "2001:db8:1:2::/64\n!2001:db8:1:2::25\n"),
+    "dbl.lab": ("dnset",
+    HEAD + "TEST :127.0.1.2:Test\nspam.example :127.0.1.2:spam\n.phish.example :127.0.1.4:phish\n"
+                "xn--mller-kva.example :127.0.1.2:IDN\n"),
     "err.lab": ("ip4trie", HEAD + "0.0.0.0/0 :127.255.255.254:Error: open resolver\n"),
     "wild.lab": ("ip4trie", HEAD + "0.0.0.0/0 :127.0.0.2:list shut down\n"),
     "parked.lab": ("ip4trie", HEAD + "0.0.0.0/0 :203.0.113.80:parked\n"),

@@ -46,7 +46,8 @@ def test_a_hit_opens_a_listing_a_ticket_and_an_alert(lab, watch):
     ("way", "status"),
     [
         ("wild", "dead_list"), ("parked", "dead_list"), ("empty", "dead_list"), ("stripped", "dead_list"),
-        ("public", "provider_error"), ("refused", "provider_error"), ("servfail", "provider_error"), ("silent", "timeout"),
+        ("public", "provider_error"), ("refused", "provider_error"), ("servfail", "provider_error"),
+        ("silent", "timeout"),
     ],
 )  # fmt: skip
 def test_a_list_that_is_not_proven_says_nothing(lab, watch, way, status):

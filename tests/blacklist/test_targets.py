@@ -86,7 +86,8 @@ def test_applying_twice_changes_nothing(acme):
 
 @pytest.mark.parametrize(
     ("row", "words"),
-    [({"value": "nonsense"}, "neither"), ({"value": "192.0.2.1", "role": "king"}, "king"), ({"value": "192.0.2.1", "customer": "nobody"}, "nobody"),
+    [({"value": "nonsense"}, "neither"), ({"value": "192.0.2.1", "role": "king"}, "king"),
+    ({"value": "192.0.2.1", "customer": "nobody"}, "nobody"),
      ({"value": "192.0.2.1", "gateway": "none"}, "none")],
 )  # fmt: skip
 def test_bad_rows_say_what_is_wrong(row, words):

@@ -79,7 +79,8 @@ def world(lab, acme):
 
 
 def live(lab, clock, days=30, kill_at=frozenset()):
-    """Every hour as the scheduler would: the daily check at 05:00 Berlin, open tickets every two hours, housekeeping."""
+    """Every hour as the scheduler would: the daily check at 05:00 Berlin, open tickets every two
+    hours, housekeeping."""
     story = sorted(STORY, key=lambda event: event[:2])
     told = -1
     for hour in range(days * 24):
@@ -158,8 +159,8 @@ def check_incidents():
 
 
 def check_mails():
-    """The minor ones wait for the daily mail; everything of one run and target is one mail; the gateway's listing is not
-    ACME's business, because none of its mail went that way."""
+    """The minor ones wait for the daily mail; everything of one run and target is one mail; the
+    gateway's listing is not ACME's business, because none of its mail went that way."""
     to_customer = [one.subject for one in mail.outbox if one.to == ["ops@acme.example"]]
     to_support = [one.subject for one in mail.outbox if one.to != ["ops@acme.example"]]
     health = [subject for subject in to_support if "without a result" in subject]

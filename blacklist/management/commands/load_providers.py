@@ -13,7 +13,7 @@ from blacklist.models import Provider
 
 
 class Command(BaseCommand):
-    help = "Load blocklists from a file with the columns of blacklist/data/providers.csv; without a file, the shipped set."
+    help = "Load blocklists from a file with the columns of blacklist/data/providers.csv; without one, the shipped set."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

@@ -5,7 +5,8 @@ from blacklist.rules.providers import Cells, CodeRow, build_spec
 from blacklist.rules.types import ProviderSpec
 
 FIELDS = (
-    "slug", "name", "zone", "kind", "return_codes", "error_codes", "severity", "answer_mode", "removal_method", "test_positive", "test_negative",
+    "slug", "name", "zone", "kind", "return_codes", "error_codes", "severity", "answer_mode",
+    "removal_method", "test_positive", "test_negative",
 )  # fmt: skip
 
 
@@ -22,7 +23,8 @@ def spec(slug: str, key: str = "") -> ProviderSpec:
 def plain(**changes: str) -> ProviderSpec:
     """A list nobody ships: what is not said is the usual."""
     values = dict.fromkeys(FIELDS, "") | {
-        "slug": "lab", "name": "Lab", "zone": "bl.example", "kind": "ip4", "return_codes": "127.0.0.2=listed", "severity": "major",
+        "slug": "lab", "name": "Lab", "zone": "bl.example", "kind": "ip4",
+        "return_codes": "127.0.0.2=listed", "severity": "major",
         "answer_mode": "codes",
     }  # fmt: skip
     return build_spec(Cells(**(values | changes)))

@@ -100,8 +100,10 @@ def test_names_of_a_domain_never_include_the_suffix(domain, names):
 
 @pytest.mark.parametrize(
     ("address", "public"),
-    [("192.0.2.1", True), ("2001:db8::1", True), ("10.1.2.3", False), ("172.16.0.1", False), ("192.168.1.1", False), ("100.64.0.1", False),
-     ("127.0.0.2", False), ("127.0.0.1", False), ("127.0.0.11", True), ("fe80::1", False), ("fd00::1", False), ("::", False), ("224.0.0.1", False)],
+    [("192.0.2.1", True), ("2001:db8::1", True), ("10.1.2.3", False), ("172.16.0.1", False), ("192.168.1.1",
+    False), ("100.64.0.1", False),
+     ("127.0.0.2", False), ("127.0.0.1", False), ("127.0.0.11", True), ("fe80::1", False), ("fd00::1",
+     False), ("::", False), ("224.0.0.1", False)],
 )  # fmt: skip
 def test_addresses_that_strangers_can_know_something_about(address, public):
     assert is_public_address(address) is public

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blacklist.control.facts import dead_zones, shipped_providers
+from blacklist.rules.dead import is_dead_zone
 from blacklist.rules.judge import judge
-from blacklist.rules.providers import is_dead_zone, parse_codes, polite_rate, test_names
+from blacklist.rules.providers import parse_codes, polite_rate, test_names
 from blacklist.rules.types import Answer, Kind, Outcome, Reading, Status
 from tests.blacklist.rules.lists import plain, spec
 
@@ -37,13 +38,17 @@ def codes(cell, **kwargs):
         ("none documented; unregistered resolvers may get no answer (unconfirmed)", []),
         ("127.0.0.2=listed", [("127.0.0.2", "listing", "listed")]),
         ("127.0.0.2=listed (unconfirmed)", [("127.0.0.2", "listing", "listed")]),
-        ("127.0.0.2 = SBL; 127.0.0.10 = PBL entry kept by the ISP", [("127.0.0.2", "listing", "SBL"), ("127.0.0.10", "policy", "PBL entry kept by the ISP")]),
+        ("127.0.0.2 = SBL; 127.0.0.10 = PBL entry kept by the ISP", [("127.0.0.2", "listing", "SBL"),
+        ("127.0.0.10", "policy", "PBL entry kept by the ISP")]),
         ("127.0.0.1=WELCOME: trusted, not a listing", [("127.0.0.1", "neutral", "WELCOME: trusted, not a listing")]),
         ("127.0.0.2-127.0.0.9=spam", [("127.0.0.2-127.0.0.9", "listing", "spam")]),
-        ("127.0.0.3=drone;127.0.0.13=brute force (sources disagree on 5, 6; treat every 127.0.0.2-127.0.0.255 as listed)",
-         [("127.0.0.3", "listing", "drone"), ("127.0.0.13", "listing", "brute force"), ("127.0.0.2-127.0.0.255", "listing", "listed")]),
-        ("127.0.1.1=listed (unconfirmed; any 127.0.1.x)", [("127.0.1.1", "listing", "listed"), ("127.0.1.1-127.0.1.254", "listing", "listed")]),
-        ("4=DM disposable mail;8=PH phishing", [("bit 4", "listing", "DM disposable mail"), ("bit 8", "listing", "PH phishing")]),
+        ("127.0.0.3=drone;127.0.0.13=brute force (unsure about 5, 6; treat every 127.0.0.2-127.0.0.255 as listed)",
+         [("127.0.0.3", "listing", "drone"), ("127.0.0.13", "listing", "brute force"),
+         ("127.0.0.2-127.0.0.255", "listing", "listed")]),
+        ("127.0.1.1=listed (unconfirmed; any 127.0.1.x)", [("127.0.1.1", "listing", "listed"),
+        ("127.0.1.1-127.0.1.254", "listing", "listed")]),
+        ("4=DM disposable mail;8=PH phishing", [("bit 4", "listing", "DM disposable mail"), ("bit 8",
+        "listing", "PH phishing")]),
         ("127.0.0.999=typo", []),
         ("3=not a single bit", []),
         ("SERVFAIL=key not valid", []),
@@ -71,8 +76,10 @@ def test_no_cell_breaks_the_parser_or_lists_what_it_does_not_name(cell):
     ("slug", "kind", "positive", "negative"),
     [
         ("spamhaus-zen", Kind.IP4, ["2.0.0.127.zen.spamhaus.org"], "1.0.0.127.zen.spamhaus.org"),
-        ("spamhaus-dbl", Kind.DOMAIN, ["TEST.dbl.spamhaus.org", "dbltest.com.dbl.spamhaus.org"], "INVALID.dbl.spamhaus.org"),
-        ("sem-uri", Kind.DOMAIN, ["_DNSBL_.test.uribl.spameatingmonkey.net"], "_DNSBLNEG_.test.uribl.spameatingmonkey.net"),
+        ("spamhaus-dbl", Kind.DOMAIN, ["TEST.dbl.spamhaus.org", "dbltest.com.dbl.spamhaus.org"],
+        "INVALID.dbl.spamhaus.org"),
+        ("sem-uri", Kind.DOMAIN, ["_DNSBL_.test.uribl.spameatingmonkey.net"],
+        "_DNSBLNEG_.test.uribl.spameatingmonkey.net"),
         ("uribl-multi", Kind.DOMAIN, ["2.0.0.127.multi.uribl.com", "TEST.multi.uribl.com"], "INVALID.multi.uribl.com"),
         ("hostkarma", Kind.IP4, ["2.0.0.127.hostkarma.junkemailfilter.com"], "1.0.0.127.hostkarma.junkemailfilter.com"),
         ("kempt", Kind.IP4, ["2.0.0.127.dnsbl.kempt.net"], "1.0.0.127.dnsbl.kempt.net"),  # unconfirmed: RFC 5782's

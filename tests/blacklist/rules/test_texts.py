@@ -17,7 +17,8 @@ FACTS = Facts(
 )
 COMPLETE = replace(
     FACTS, ptr="mta01.smg.example", operator="Example Ltd", contact_mail="abuse@smg.example", phone="+49 30 1",
-    cause="A customer's account was taken over", action="the account was stopped", fixed_at=datetime(2026, 3, 1, 4, 5, tzinfo=UTC),
+    cause="A customer's account was taken over", action="the account was stopped", fixed_at=datetime(2026,
+    3, 1, 4, 5, tzinfo=UTC),
     per_hour_before=900, per_hour_after=3,
 )  # fmt: skip
 
@@ -90,7 +91,8 @@ def test_a_zone_is_found_as_a_whole_name_only():
 
 @pytest.mark.parametrize(
     ("text", "about"),
-    [("blocked 192.0.2.10", True), ("blocked [203.0.113.9]", False), ("blocked", True), ("2001:db8::1 blocked", False), ("192.0.2.100 blocked", False)],
+    [("blocked 192.0.2.10", True), ("blocked [203.0.113.9]", False), ("blocked", True),
+    ("2001:db8::1 blocked", False), ("192.0.2.100 blocked", False)],
 )  # fmt: skip
 def test_a_reply_about_another_address_is_not_about_ours(text, about):
     assert is_about(text, "192.0.2.10") is about
@@ -130,7 +132,8 @@ def test_generic_names(address, name, ok):
 def test_helo_spf_and_shares():
     assert check_helo("mta01.smg.example", "MTA01.smg.example.").ok is True
     assert check_helo("mta01.smg.example", "other.example").ok is False
-    assert [check_spf("a.example", "192.0.2.1", result).ok for result in ("pass", "fail", "softfail", "temperror", "none")] == [
+    assert [check_spf("a.example", "192.0.2.1", result).ok for result in ("pass", "fail", "softfail",
+    "temperror", "none")] == [
         True, False, False, None, None,
     ]  # fmt: skip
     assert check_share("dkim", 0, 0, "signed", 0.8).ok is None

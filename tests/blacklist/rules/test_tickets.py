@@ -139,7 +139,8 @@ def test_what_may_be_mailed(request_is, address, last, allowed):
     ("text", "expected"),
     [
         ("24 hours after the last report", 24 * H), ("2-3 weeks", 21 * D), ("7 days", 7 * D), ("4 weeks", 28 * D),
-        ("a couple of days", 3 * D), ("48 hours after the last attack", 48 * H), ("when the node is gone", None), ("none known", None), ("", None),
+        ("a couple of days", 3 * D), ("48 hours after the last attack", 48 * H), ("when the node is gone",
+        None), ("none known", None), ("", None),
     ],
 )  # fmt: skip
 def test_expected_end(text, expected):
