@@ -308,4 +308,5 @@ _FAULTS = {
     Fault.BARE: Reply(550, "5.6.0", "Message contains bare CR, bare LF or NUL"),
     Fault.LINE: Reply(550, "5.6.0", "Message contains a line that is too long"),
     Fault.TOO_BIG: _TOO_BIG,
+    Fault.NO_ROOM: Reply(452, "4.3.1", "Not enough memory for this message now, try again later"),
 }

@@ -22,6 +22,7 @@ class Fault(StrEnum):
     BARE = "bare_line_end"  # CR or LF alone, or NUL
     LINE = "line_too_long"
     TOO_BIG = "too_big"
+    NO_ROOM = "no_room"  # not its fault: there are too many others at the moment
 
 
 class _Body:
@@ -42,6 +43,15 @@ class _Body:
     def body(self) -> bytes:
         """The message: whole lines, each with its CRLF. Only after the end, and only without a fault."""
         return b"".join(self._pieces)[len(_CRLF) :]
+
+    @property
+    def kept_bytes(self) -> int:
+        """How much memory it takes."""
+        return self._kept_bytes + len(self._pending)
+
+    def give_up(self) -> None:
+        """Keep nothing of it, for want of memory; it is still read to its end."""
+        self._fail(Fault.NO_ROOM)
 
     def _keep(self, piece: bytes) -> None:
         """Take lines that lack the CRLF of the last one."""
@@ -64,6 +74,7 @@ class _Body:
 
     def _fail(self, fault: Fault) -> None:
         self.fault = fault
+        self._kept_bytes = 0
         self._pieces.clear()
 
     def _close(self, end: int) -> None:

@@ -44,10 +44,15 @@ class House:
     reception: Reception
     tls_context: ssl.SSLContext
     count: ConnectionCount
+    max_held_bytes: int = 512 * 1024 * 1024  # in unfinished bodies of all connections together
     connections: set[Connection] = field(default_factory=set)
     closing: bool = False
     accepted_total: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})  # by implicit TLS
     refused_total: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
+
+    def is_full(self) -> bool:
+        """Whether bodies take so much memory that the ones still growing must be given up."""
+        return sum(connection.held_bytes for connection in self.connections) > self.max_held_bytes
 
 
 class _NoHandler:
@@ -102,6 +107,11 @@ class Connection(SMTP):
         if self._acceptor is None:
             raise RuntimeError("a command came before the session was opened")
         return self._acceptor
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that an unfinished body takes."""
+        return 0
 
     @property
     def is_lost(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gateway.rules.body_framing import ChunkedBody, DotBody, Fault
+from gateway.rules.body_framing import PIECE_BYTES, ChunkedBody, DotBody, Fault
 from gateway.rules.types import Reply
 from gateway.smtp.connection import Connection
 
@@ -15,6 +15,13 @@ _ENDLESS = Reply(552, "5.3.4", "Message is larger than we take, closing connecti
 
 class Transfer(Connection):
     """One transaction after the other."""
+
+    _body: DotBody | ChunkedBody | None = None  # while it is read and handed over
+
+    @property
+    def held_bytes(self) -> int:
+        body = self._body or (self._acceptor.chunks if self._acceptor else None)
+        return body.kept_bytes if body else 0
 
     async def smtp_MAIL(self, argument: str) -> None:  # noqa: N802 - aiosmtpd finds commands by name
         self.say(await self.acceptor.mail(argument))
@@ -33,7 +40,7 @@ class Transfer(Connection):
             self.say(out_of_order)
             return
         self.say(Reply(354, "", "End data with <CR><LF>.<CR><LF>"))
-        body = DotBody(*self._body_limits())
+        self._body = body = DotBody(*self._body_limits())
         if await self._read_to_dot(body):
             await self._finish(body)
 
@@ -47,6 +54,7 @@ class Transfer(Connection):
                 return True
             if self._is_endless(body):
                 return False
+            self._give_up_if_full(body)
 
     # ---- BDAT
 
@@ -83,11 +91,19 @@ class Transfer(Connection):
             chunks.feed(data)
             if self._is_endless(chunks):
                 return False
+            self._give_up_if_full(chunks)
         return True
 
     # ---- both
 
     async def _finish(self, body: DotBody | ChunkedBody) -> None:
+        self._body = body
+        try:
+            await self._hand_over(body)
+        finally:
+            self._body = None
+
+    async def _hand_over(self, body: DotBody | ChunkedBody) -> None:
         self.deadline.suspend()
         if self.is_lost:  # nobody would hear our 250, and it has not been given: the client sends it again
             return
@@ -106,6 +122,11 @@ class Transfer(Connection):
         """A body must come at a minimal rate after some grace; an octet now and then is an attack (CWE-400)."""
         seconds = self.timeouts.data_grace_s + body.received_bytes / self.timeouts.data_min_rate
         self.deadline.limit_at(body.started_at + min(seconds, self.timeouts.data_total_s))
+
+    def _give_up_if_full(self, body: DotBody | ChunkedBody) -> None:
+        """Memory is bounded for all together, too. Small bodies are not asked: there are only so many connections."""
+        if body.kept_bytes > PIECE_BYTES and self.house.is_full():
+            body.give_up()
 
     def _is_endless(self, body: DotBody | ChunkedBody) -> bool:
         """Twice the limit and no end: give up listening."""

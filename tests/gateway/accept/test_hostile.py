@@ -220,6 +220,56 @@ async def send_until_closed(dialogue: Dialogue, piece: bytes, at_most: int) -> i
     return sent
 
 
+@BOTH_LOOPS
+@pytest.mark.parametrize("command", ["DATA", "BDAT"])
+def test_memory_is_bounded_for_all_connections_together(tmp_path: Path, loop: str, command: str) -> None:
+    """The one that asks for too much is told to come again; the others are not disturbed."""
+    line = b"y" * 998 + b"\r\n"
+    keeper = FakeGatekeeper()
+
+    async def begin(house: House) -> Dialogue:
+        dialogue = await logged_in_big(house)
+        await dialogue.play(ENVELOPE)
+        await dialogue.send(b"DATA\r\n" if command == "DATA" else b"BDAT 800000 LAST\r\n")
+        if command == "DATA":
+            await dialogue.line()
+        await dialogue.send(line * 600)
+        return dialogue
+
+    async def main() -> None:
+        async with open_house(tmp_path, keeper, max_message_size_bytes=1_000_000) as house:
+            house.servers._house.max_held_bytes = 1_700_000
+            end = line * 200 + (b".\r\n" if command == "DATA" else b"")
+            dialogues = [await begin(house) for _ in range(3)]
+            connections = house.servers._house.connections
+
+            def one_gave_up() -> bool:
+                bodies = [item._body or item.acceptor.chunks for item in connections]
+                whole = [body for body in bodies if body and body.kept_bytes >= 600_000]
+                return (
+                    len(whole) == 2
+                    and sum(body is not None and body.fault == "no_room" for body in bodies) == 1
+                )
+
+            await until(one_gave_up)
+            answers = []
+            for dialogue in dialogues:
+                await dialogue.send(end)
+                answers.append(await dialogue.line())
+            assert sorted(answers) == [
+                "250 2.0.0 Ok: queued as m1",
+                "250 2.0.0 Ok: queued as m2",
+                "452 4.3.1 Not enough memory for this message now, try again later",
+            ]
+            await until(lambda: sum(item.held_bytes for item in connections) == 0)
+            for dialogue in dialogues:
+                await dialogue.close()
+
+    run(main(), loop)
+    assert keeper.refusals[0][:3] == ("data", "no_room", 452)
+    assert all(envelope.body == line * 800 for envelope in keeper.envelopes)
+
+
 def test_the_end_of_an_endless_message_is_told(tmp_path: Path) -> None:
     """Its sender reads 552 when it looks before it goes on."""
 
