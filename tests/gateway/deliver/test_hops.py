@@ -72,7 +72,7 @@ def zone() -> Iterator[DnsServer]:
 
 
 def finder(zone: DnsServer, **more: Any) -> HopFinder:
-    resolver = Resolver([Endpoint(zone.host, zone.port)], timeout_s=0.5)
+    resolver = Resolver([Endpoint(zone.host, zone.port)], timeout_s=2)
     made = HopFinder(
         resolver,
         own_hosts={"smg.example", "mta01.smg.example"},

@@ -193,7 +193,7 @@ def test_every_reply_gets_a_meaning(code: int, enhanced: str, text: str, stage: 
 def test_long_texts_are_quick(unit: str) -> None:
     started = time.process_time()
     classify(550, "5.7.1", unit * 20_000, DOT)
-    assert time.process_time() - started < 0.05
+    assert time.process_time() - started < 0.2
 
 
 # -- texts from strangers
