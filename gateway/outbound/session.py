@@ -169,7 +169,10 @@ class Opener:
         except CertificateRejected as error:
             text = f"TLS with {hop.host}: {error}"
             raise TlsFailed(Reply(451, "4.7.5", text), Stage.TLS, error.result) from error
-        except (ssl.SSLError, ssl.CertificateError) as error:
+        except (
+            ssl.SSLError,
+            ValueError,
+        ) as error:  # ValueError: a host name that cannot be put into the handshake
             text = f"TLS handshake with {hop.host} failed: {_reason(error)}"
             raise TlsFailed(Reply(451, "4.7.5", text), Stage.TLS, "validation-failure") from error
         except (OSError, TimeoutError) as error:

@@ -170,6 +170,18 @@ async def test_after_a_broken_handshake_clear_text_is_only_for_mail_without_a_po
         assert [message.encrypted for message in hop.messages] == [False]
 
 
+@pytest.mark.parametrize(
+    "host", ["x" * 70 + ".example", "a..example", ".example", "\\000\\255.example", "mx_1.example"]
+)
+async def test_odd_host_names_from_the_dns(certs: Certificates, sending: Sending, host: str) -> None:
+    async with FakeNextHop(tls=certs.server(certs.good)) as hop:
+        assert (await sending.one(job(), route(hop_of(hop, host=host)))).state is State.DELIVERED
+        assert (await sending.one(job(), route(hop_of(hop, VERIFY, host=host)))).state in (
+            State.BOUNCED,
+            State.DELIVERED,
+        )
+
+
 async def test_hanging_up_in_the_handshake_is_temporary(certs: Certificates, sending: Sending) -> None:
     async with FakeNextHop(tls=certs.server(certs.good)) as hop:
         hop.say("STARTTLS", DROP)
