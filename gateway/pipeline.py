@@ -69,7 +69,9 @@ async def send(way: Way, snapshot: Snapshot, parcel: Parcel, gateway: GatewayPol
     try:
         route = await timed("route", way.router.route(snapshot, parcel, gateway))
         job = await timed("sign", way.signer.sign(snapshot, parcel))
-        outcomes = await timed("deliver", way.deliverer.deliver(job, route))
+        per_connection = snapshot.shaping_for(parcel.domain).messages_per_connection
+        delivery = way.deliverer.deliver(job, route, messages_per_connection=per_connection)
+        outcomes = await timed("deliver", delivery)
     except StepFailed as failed:
         outcomes = way.reporter.failed(parcel, gateway, failed)
     outcomes = await timed("report", way.reporter.report(snapshot, parcel, outcomes))

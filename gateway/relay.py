@@ -241,7 +241,7 @@ class Relay:
         """What deliveries saw of encryption: for the daily reports (RFC 8460) and the rules in shadow mode."""
         seen, self._tls[:] = list(self._tls), []
         if seen and self.parts is not None:
-            await self.parts.database.write(store.note_tls, [_tls_row(one) for one in seen])
+            await self.parts.database.write(store.note_tls, seen)
 
     async def _renew(self) -> None:
         if self.parts is not None:
@@ -334,19 +334,6 @@ class Relay:
         await parts.database.write(store.bury, ([self.owner], utc_now()))
         await asyncio.to_thread(parts.database.stop)
         log.info("relay stopped", extra={"owner": self.owner})
-
-
-def _tls_row(one: TlsObservation) -> store.TlsSeen:
-    source = one.demand.source
-    return store.TlsSeen(
-        at=one.at,
-        destination=one.destination,
-        policy={"dane": "tlsa", "mta-sts": "sts"}.get(source, "no-policy-found"),
-        result=one.result or "success",
-        host=one.host,
-        problem=one.text,
-        shadow_of=one.message_id if one.shadow else None,
-    )
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -38,7 +38,6 @@ STARVED_TRIES = 8
 NO_GATEWAY_S = 30
 CLAIM_BATCH = 200
 CLAIM_PAUSE_S = 1.0
-DEFAULT_SHAPING = ShapingPolicy("*")
 
 # An attempt that ended here says something about the destination, not about the message.
 UNREACHABLE = {Stage.DNS, Stage.CONNECT, Stage.BANNER, Stage.EHLO, Stage.STARTTLS, Stage.TLS, Stage.AUTH}
@@ -192,7 +191,7 @@ class Scheduler:
     # ---- what goes out
 
     def _pump(self, lane: Lane) -> None:
-        shaping = self._shaping(lane.domain)
+        shaping = self._snapshot().shaping_for(lane.domain)
         while (
             not self._stopping and lane.queues and lane.may_start(self._monotonic(), shaping, self._processes)
         ):
@@ -205,10 +204,6 @@ class Scheduler:
     def _is_busy(self, customer_id: int | None) -> bool:
         """No customer gets more than half of what is on its way while others might want it."""
         return self._running[customer_id] >= MAX_RUNNING // 2
-
-    def _shaping(self, domain: str) -> ShapingPolicy:
-        shaping = self._snapshot().shaping
-        return shaping.get(domain) or shaping.get("*") or DEFAULT_SHAPING
 
     def _start(self, lane: Lane, parcel: Parcel, shaping: ShapingPolicy) -> None:
         lane.running += 1

@@ -116,6 +116,10 @@ class Snapshot:
         frozenset()
     )  # (customer id, recipient in lower case) known not to exist
 
+    def shaping_for(self, destination: str) -> ShapingPolicy:
+        """What support set for a destination, else for '*', else the defaults."""
+        return self.shaping.get(destination) or self.shaping.get("*") or ShapingPolicy("*")
+
     def owner_of(self, domain: str) -> int | None:
         """The customer that has proven this domain or a parent of it; the closest one wins."""
         labels = domain.split(".")

@@ -46,7 +46,7 @@ from gateway.store.notes import (
     record_refusals,
     set_bars,
 )
-from gateway.store.tls import TlsSeen, note_tls
+from gateway.store.tls import note_tls
 from gateway.store.workers import (
     STALE,
     beat,
@@ -64,7 +64,6 @@ __all__ = [
     "NewMessage",
     "RateRequest",
     "Settlement",
-    "TlsSeen",
     "apart",
     "beat",
     "bury",

@@ -18,7 +18,7 @@ from gateway.models import AuditEntry, Credential, Message, Recipient
 from gateway.rules.behaviour import Baseline, Limits, Traffic, network_of
 from gateway.rules.ids import EPOCH_MS, first_id
 
-MAX_COUNTED = 200_000  # messages
+MAX_COUNTED = 100_000  # messages
 MAX_MESSAGES = 1000  # looked at
 MAX_RECIPIENTS = 2000
 MAX_ADDRESSES = 200  # looked up one by one

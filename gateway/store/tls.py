@@ -4,36 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
 from gateway import rows
 from gateway.models import TlsCount, TlsShadow
-
-
-@dataclass(frozen=True, slots=True)
-class TlsSeen:
-    """One session. `shadow_of` is the message whose rule is only recorded; such a session is not counted."""
-
-    at: datetime
-    destination: str
-    policy: str  # 'tlsa' | 'sts' | 'no-policy-found'
-    result: str  # 'success' or a result type of RFC 8460 4.3
-    host: str
-    problem: str
-    shadow_of: int | None
-
+from gateway.rules.route_types import TlsObservation
+from gateway.rules.tls_report import is_rule_shadow, report_kind
 
 Key = tuple[date, str, str, str, str]
 
 
-def note_tls(payloads: Sequence[list[TlsSeen]]) -> list[None]:
+def note_tls(payloads: Sequence[list[TlsObservation]]) -> list[None]:
+    """Count the sessions that reports are made of; keep what rules in shadow mode would have done. An observation may
+    be neither, and is never both."""
     seen = [one for payload in payloads for one in payload]
-    rows.insert(TlsShadow, (_shadow_row(one) for one in seen if one.shadow_of is not None))
+    rows.insert(TlsShadow, (_shadow_row(one) for one in seen if is_rule_shadow(one)))
     counts: Counter[Key] = Counter(
-        (one.at.date(), one.destination, one.policy, one.result, one.host)
+        (one.at.date(), one.destination, kind, one.result or "success", one.host)
         for one in seen
-        if one.shadow_of is None
+        if (kind := report_kind(one)) is not None
     )
     rows.many(_COUNT_SQL, [[*key, counts[key]] for key in sorted(counts)])
     return [None] * len(payloads)
@@ -41,16 +30,17 @@ def note_tls(payloads: Sequence[list[TlsSeen]]) -> list[None]:
 
 _TABLE = TlsCount._meta.db_table
 _COUNT_SQL = (
-    f"INSERT INTO {_TABLE} (day, policy_domain, policy_type, result, mx, sessions) VALUES (%s, %s, %s, %s, %s, %s)"  # noqa: S608
-    f" ON CONFLICT (day, policy_domain, policy_type, result, mx) DO UPDATE SET sessions = {_TABLE}.sessions + excluded.sessions"
+    f"INSERT INTO {_TABLE} (day, policy_domain, policy_type, result, mx, sessions)"  # noqa: S608
+    " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (day, policy_domain, policy_type, result, mx)"
+    f" DO UPDATE SET sessions = {_TABLE}.sessions + excluded.sessions"
 )
 
 
-def _shadow_row(one: TlsSeen) -> dict[str, object]:
+def _shadow_row(one: TlsObservation) -> dict[str, object]:
     return {
-        "message_id": one.shadow_of,
+        "message_id": one.message_id,
         "at": one.at,
         "destination": one.destination,
         "host": one.host,
-        "problem": "" if one.result == "success" else one.problem[:500] or one.result,
+        "problem": one.text[:500] if one.result else "",
     }

@@ -123,7 +123,7 @@ async def test_concurrency_grows_with_success() -> None:
     await settle()
     await world.answer(State.DELIVERED, number=60)
     assert len(world.answers) > module.START_LIMIT
-    assert len(world.answers) <= module.DEFAULT_SHAPING.max_connections
+    assert len(world.answers) <= ShapingPolicy("*").max_connections
 
 
 async def test_a_destination_that_defers_is_treated_gently() -> None:
