@@ -11,7 +11,7 @@ STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "
 
 
 class JsonFormatter(logging.Formatter):
-    """`logger.info("message accepted", extra={"message_id": "..."})` -> {"time", "level", "logger", "event", ...extra}."""
+    """`log.info("accepted", extra={"message_id": "..."})` -> {"time", "level", "logger", "event", ...extra}."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {

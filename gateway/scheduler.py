@@ -108,7 +108,7 @@ class Lane:
 class Scheduler:
     """Decides when each parcel is sent. `send` is the pipeline's; `pools` are those this node can send by."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what time, chance and the rest of the relay are comes in from outside
         self,
         database: Database,
         send: Send,

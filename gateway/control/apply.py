@@ -173,7 +173,8 @@ def _dkim_key(customer: Customer, row: dict[str, Any]) -> list[str]:
     DkimKey.objects.update_or_create(
         domain=domain, selector=selector,
         defaults={
-            "state": DkimKey.State.ACTIVE, "private_key": crypto.encrypt(pem), "public_key": public_record(pem.encode()),
+            "state": DkimKey.State.ACTIVE,
+            "private_key": crypto.encrypt(pem), "public_key": public_record(pem.encode()),
             "requested_by": ACTOR, "approved_by": ACTOR, "approved_at": now, "activated_at": now,
         },
     )  # fmt: skip

@@ -25,8 +25,8 @@ FIRST_FREE_NODE = 960
 def submit_own_mail(*, sender: str, recipients: Iterable[str], raw: bytes) -> int:
     """Queue a finished message (CRLF line ends) of the gateway's own; returns its id.
 
-    It leaves by Good like any clean mail, signed if the operator's domain has a key. Raises AddressError when the sender
-    or a recipient is no address, DatabaseError when it cannot be stored.
+    It leaves by Good like any clean mail, signed if the operator's domain has a key. Raises AddressError when the
+    sender or a recipient is no address, DatabaseError when it cannot be stored.
     """
     now = datetime.now(UTC)
     ids = IdMaker(random.randrange(FIRST_FREE_NODE, NODES))  # noqa: S311 - spreads, guards nothing

@@ -9,7 +9,7 @@ from gateway.models.customers import Customer
 
 
 class AuditEntry(models.Model):
-    """One change, written in the transaction of the change by `gateway/control.py`. Never updated, never deleted early."""
+    """One change, written in its own transaction by `gateway/control`. Never updated, never deleted early."""
 
     at = models.DateTimeField(_("time"), auto_now_add=True, db_index=True)
     customer = models.ForeignKey(

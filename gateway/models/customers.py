@@ -91,7 +91,7 @@ class Domain(models.Model):
     health = models.CharField(
         _("state"), max_length=10, choices=Health, default=Health.UNKNOWN, editable=False
     )
-    # {record name: {state, expected, found, problem, resolver, ttl_s, checked_at, good_since}}, see rules/domain_check.py
+    # {record name: {state, expected, found, problem, resolver, ttl_s, checked_at, good_since}}: rules/domain_check.py
     records = models.JSONField(_("records"), default=dict, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 

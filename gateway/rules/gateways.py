@@ -13,7 +13,7 @@ from gateway.rules.types import Pool
 def usable(
     snapshot: Snapshot, pool: Pool, destination: str, now: datetime, ours: Collection[int] | None
 ) -> list[GatewayPolicy]:
-    """The gateways of a pool that may be used for a destination now; `ours`: the ids this node can send by, None: all."""
+    """The gateways of a pool that may be used for a destination now; `ours`: ids this node can send by, None: all."""
     return [
         gateway
         for gateway in snapshot.gateways.values()
@@ -39,7 +39,7 @@ def choose(candidates: Collection[GatewayPolicy], rng: random.Random) -> Gateway
 
 
 def sendable_here(gateway: GatewayPolicy, names: Collection[str], addresses: Collection[str]) -> bool:
-    """Whether this node may send by a gateway: named in SMG_GATEWAYS, else it has the source address (or needs none)."""
+    """Whether this node may send by a gateway: named in SMG_GATEWAYS, else it has the source address (if any)."""
     if names:
         return gateway.name in names
     wanted = [address for address in (gateway.source_ip, gateway.source_ip6) if address]

@@ -56,7 +56,7 @@ class OnFailure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One SMTP reply, ours or a next hop's. `enhanced` is RFC 3463 'x.y.z' or '' (the two documented texts have none)."""
+    """One SMTP reply, ours or a next hop's. `enhanced`: RFC 3463 'x.y.z', or '' (two documented texts have none)."""
 
     code: int
     enhanced: str
@@ -151,7 +151,7 @@ class TraceEntry:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A check said no. `reply` is for the client, `reason` (a stable word, see rules/reasons.py) and `detail` for us."""
+    """A check said no. `reply` is for the client, `reason` (a stable word of rules/reasons.py) and `detail` for us."""
 
     reply: Reply
     reason: str

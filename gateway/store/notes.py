@@ -61,7 +61,7 @@ def set_bars(payloads: Sequence[tuple[int, str, datetime, str]]) -> list[None]:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What this installation learned: word counts (id, ham, spam), and exceptions (customer, domain, symbols, until)."""
+    """What was learned here: word counts (id, ham, spam), and exceptions (customer, domain, symbols, until)."""
 
     words: list[tuple[int, int, int]]
     exceptions: list[tuple[int, str, list[str], datetime]]

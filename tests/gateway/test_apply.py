@@ -109,7 +109,10 @@ def test_a_secret_that_is_not_given_is_made_and_said_once(tmp_path: Path) -> Non
 def test_a_dkim_key_signs_at_once(tmp_path: Path) -> None:
     pem, record = generate_key()
     (tmp_path / "key.pem").write_bytes(pem)
-    key = f'[[customers.dkim_keys]]\ndomain = "acme.example"\nselector = "s1"\nprivate_key_file = "{tmp_path}/key.pem"\n'
+    key = (
+        '[[customers.dkim_keys]]\ndomain = "acme.example"\nselector = "s1"\n'
+        f'private_key_file = "{tmp_path}/key.pem"\n'
+    )
     apply(tmp_path, FILE + key)
     made = DkimKey.objects.get()
     assert (made.state, made.public_key) == ("active", record)

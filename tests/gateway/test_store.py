@@ -8,7 +8,8 @@ import pytest
 
 from gateway import store
 from gateway.models import Attempt, Body, HourlyCount, Message, RateWindow, Recipient, Worker
-from gateway.rules.types import Outcome, Reply, Stage, State
+from gateway.rules.route_types import TlsDemand, TlsObservation
+from gateway.rules.types import Outcome, Reply, Stage, State, TlsLevel
 from tests.factories import make_customer, make_gateway, make_message
 
 pytestmark = pytest.mark.django_db
@@ -221,9 +222,11 @@ def test_refusals_of_strangers_are_recorded_but_counted_for_nobody() -> None:
 
 
 def test_tls_sessions_are_summed_by_day_and_result() -> None:
-    seen = store.TlsSeen(NOW, "partner.example", "sts", "success", "mx.partner.example", "", None)
-    shadow = store.TlsSeen(
-        NOW, "partner.example", "no-policy-found", "certificate-expired", "mx", "expired", 7
+    enforced = TlsDemand(TlsLevel.VERIFY, "mta-sts")
+    seen = TlsObservation(NOW, "partner.example", "mx.partner.example", "192.0.2.1", enforced, None)
+    ruled = TlsDemand(TlsLevel.VERIFY, "rule")
+    shadow = TlsObservation(
+        NOW, "partner.example", "mx", "192.0.2.1", ruled, None, "certificate-expired", "expired", True, 7
     )
     store.note_tls([[seen, seen], [seen, shadow]])
     store.note_tls([[seen]])
