@@ -34,7 +34,7 @@ class CustomerAdmin(VerbAdmin):
             _("Suspend"),
             customers.suspend,
             ReasonForm,
-            hint=_("New mail is refused; what is in the queue goes on. The customer sees the reason."),
+            hint=_("Their servers are told to try again later (451); the queue goes on. The customer reads the reason."),
         ),
         confirmed("resume", _("Resume"), customers.resume),
     ]

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from gateway.control import learning
 from gateway.control.audit import move_policy_version, record
 from gateway.models import Appeal, SpamException
 
@@ -98,14 +99,10 @@ def _except(appeal: Appeal, actor: str, until: datetime) -> None:
 
 
 def _learn(appeal: Appeal) -> None:
-    from gateway.spam import local
-
     if appeal.vector:
-        local.learn(bytes(appeal.vector), is_spam=False)
+        learning.learn(bytes(appeal.vector), is_spam=False)
 
 
 def _unlearn(appeal: Appeal) -> None:
-    from gateway.spam import local
-
     if appeal.vector:
-        local.unlearn(bytes(appeal.vector), is_spam=False)
+        learning.unlearn(bytes(appeal.vector), is_spam=False)
