@@ -24,7 +24,7 @@ LOOK_RECIPIENTS = 50  # accepted in this process since the last look
 LOOK_BAD = 10  # or messages judged suspect or spam
 LEAST_PAUSE_S = 2.0
 COST_FACTOR = 20.0  # pause between two looks at a login, as a multiple of what the last one took
-BASELINE_S = 900.0  # how long a baseline is good
+BASELINE_S = 1800.0  # how long a baseline is good
 NOTABLE_S = 3600.0
 LATE_ROUNDS = 5  # seconds after a blow in which late arrivals are held as they come
 
