@@ -72,8 +72,11 @@ def on_our_scale(points: float, required: float) -> float:
 
 async def ask_rspamd(url: str, raw: bytes, asked: Asked, timeout_s: float = TIMEOUT_S) -> EngineResult:
     """POST the message to `/checkv2` of an Rspamd at `url` (http only); EngineDown when there is no good answer."""
-    target = urlsplit(url if "//" in url else f"http://{url}")
-    host, port = target.hostname, target.port or 11333
+    try:
+        target = urlsplit(url if "//" in url else f"http://{url}")
+        host, port = target.hostname, target.port or 11333
+    except ValueError as error:
+        raise EngineDown(RSPAMD, "not a http address") from error
     if target.scheme != "http" or not host:
         raise EngineDown(RSPAMD, "not a http address")
     path = target.path.rstrip("/") or ""

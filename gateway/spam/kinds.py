@@ -42,9 +42,12 @@ EVIDENCE: tuple[tuple[str, dict[str, int], int], ...] = (
     ("adult", {"ADULT": 2}, 2),
     ("pharmacy", {"PILLS": 2}, 2),
     ("sales", {"COLD_SALES": 2, "LOAN": 2, "INVESTMENT": 2, "GAMBLING": 2}, 2),
-    ("bulk", {"BULK_MAIL": 1, "OFFER": 1, "PICTURES": 1, "IMAGE_ONLY": 1}, 1),
 )
 """(kind, symbol -> weight, least sum); an earlier kind wins a tie."""
+
+
+BULK = frozenset(("BULK_MAIL", "OFFER", "PICTURES", "IMAGE_ONLY"))
+"""Any of these makes mail that is of no kind above a mass mailing."""
 
 
 def kind_of(features: Features, symbols: Sequence[Symbol]) -> str | None:
@@ -57,4 +60,4 @@ def kind_of(features: Features, symbols: Sequence[Symbol]) -> str | None:
         found = sum(weight for name, weight in weights.items() if name in present)
         if found >= least and found / least > most:
             best, most = kind, found / least
-    return best
+    return best or ("bulk" if present & BULK else None)

@@ -171,7 +171,9 @@ class _Walk:
             return
         self.texts += 1
         content = _transfer_decoded(self.raw, start, end, part.encoding)
-        part.text = decode_text(content[:MAX_TEXT_BYTES], part.parameters.get("charset", ""))
+        # One kind of line end before the cut: the same mail read from an mbox and from the wire must score the same.
+        content = content.replace(b"\r\n", b"\n")[:MAX_TEXT_BYTES]
+        part.text = decode_text(content, part.parameters.get("charset", ""))
 
 
 def _describe(headers: dict[str, list[str]], depth: int, size_bytes: int) -> Part:
@@ -190,10 +192,10 @@ def _describe(headers: dict[str, list[str]], depth: int, size_bytes: int) -> Par
 
 def _transfer_decoded(raw: bytes, start: int, end: int, encoding: str) -> bytes:
     if encoding == "base64":
-        return _base64(raw[start : min(end, start + MAX_TEXT_BYTES * 3 // 2)])
+        return _base64(raw[start : min(end, start + MAX_TEXT_BYTES * 3)])
     if encoding == "quoted-printable":
-        return binascii.a2b_qp(raw[start : min(end, start + MAX_TEXT_BYTES * 2)])
-    return raw[start : min(end, start + MAX_TEXT_BYTES)]
+        return binascii.a2b_qp(raw[start : min(end, start + MAX_TEXT_BYTES * 4)])
+    return raw[start : min(end, start + MAX_TEXT_BYTES * 2)]
 
 
 def _base64(data: bytes) -> bytes:

@@ -20,6 +20,8 @@ ENGINE = "embedded"
 STRONGEST_WORDS = 150
 MIN_WORDS = 8
 """With fewer distinct words the text says too little: structure alone."""
+LEAST_SHARE = 0.05
+"""Smaller shares (kinds of evidence that the mail has not, mostly) are no reasons to show."""
 _NOTHING: frozenset[str] = frozenset()
 
 
@@ -67,7 +69,9 @@ def judge_features(
         parts.pop(name, None)
     base, knots = (tables.constant, tables.knots) if by_words else (tables.alone_constant, tables.alone_knots)
     value, start = value_of(base + sum(parts.values()), knots), value_of(base, knots)
-    return _finished(value, [Symbol("BASE", start), *_shares(parts, value - start)], features, thresholds)
+    symbols = _shares(parts, value - start)
+    rest = value - sum(symbol.share for symbol in symbols)
+    return _finished(value, [Symbol("BASE", rest), *symbols], features, thresholds)
 
 
 def words_count(features: Features, tables: Tables) -> bool:
@@ -124,11 +128,12 @@ def _strongest(body: list[int], subject: list[int]) -> tuple[int, int, int]:
 
 
 def _shares(parts: dict[str, float], points: float) -> list[Symbol]:
-    """`points` shared out in proportion to the parts of z (they may be of both signs)."""
+    """`points` shared out in proportion to the parts of z (they may be of both signs); crumbs stay with BASE."""
     total = sum(parts.values())
     if not total:
         return []
-    return [Symbol(name, part * points / total) for name, part in parts.items() if part]
+    step = points / total
+    return [Symbol(name, part * step) for name, part in parts.items() if abs(part * step) >= LEAST_SHARE]
 
 
 def _finished(value: float, symbols: list[Symbol], features: Features, thresholds: Thresholds) -> Score:

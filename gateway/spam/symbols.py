@@ -18,7 +18,7 @@ class Description(NamedTuple):
 
 
 SYMBOLS: dict[str, Description] = {
-    "BASE": Description("Where every mail starts before it is looked at", "Ausgangswert jeder Mail vor der Prüfung"),
+    "BASE": Description("An ordinary mail, and what weighs too little to name", "Eine übliche Mail, und was zu wenig wiegt, um genannt zu werden"),
     "GTUBE": Description("Contains the standard test text for spam filters (GTUBE)", "Enthält den genormten Testtext für Spamfilter (GTUBE)"),
     "WORDING": Description("Words of the text, compared with known spam and known ordinary mail", "Wortwahl des Textes, verglichen mit bekanntem Spam und bekannten üblichen Mails"),
     "SUBJECT_WORDING": Description("Words of the subject, compared with known spam and ordinary mail", "Wortwahl des Betreffs, verglichen mit bekanntem Spam und üblichen Mails"),

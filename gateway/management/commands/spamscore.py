@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import lzma
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -40,7 +41,7 @@ class Command(BaseCommand):
         try:
             with _opened(options["file"]) as stream:
                 asyncio.run(self.judge_all(stream, _local_counts(), options["language"]))
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, lzma.LZMAError) as error:
             raise CommandError(str(error)) from error
 
     async def judge_all(self, stream: IO[bytes], local: LocalCounts, language: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ class Command(BaseCommand):
             raise CommandError(f"training needs the packages of requirements-dev.txt ({error})") from error
         try:
             data = train(samples(_files(options["corpus"])), self.stderr.write)
-        except (CorpusError, ValueError, OSError) as error:
+        except (CorpusError, ValueError, OSError, EOFError, LZMAError) as error:
             raise CommandError(str(error)) from error
         options["out"].write_bytes(data)
         self.stdout.write(f"{options['out']}: {len(data)} octets")

@@ -1,4 +1,5 @@
 """Mail written for these tests: ordinary and unwanted, German and English, plain and HTML. Nothing here is real."""
+# ruff: noqa: E501, ISC004, W291  (mail as it is written)
 
 from __future__ import annotations
 

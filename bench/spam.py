@@ -1,0 +1,207 @@
+"""How well and how dearly mail is judged, on labelled mail: the embedded scorer and the real engines side by side.
+
+    python bench/spam.py --corpus ham.mbox.xz spam.mbox.xz            the shipped tables on this mail
+    python bench/spam.py --corpus ... --cv                            trained anew for each fold, whole sources left out
+    python bench/spam.py --corpus ... --engines rspamd,spamassassin,bogofilter [--sample 2000]
+
+Prints AUC, spam caught at 0.1, 0.5 and 1 % false positives, result at the default threshold, CPU per message, and the
+same per source (list archives are one source). Engines are started here on loopback, without DNS rules, and ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from gateway.rules.spam import Thresholds
+from gateway.spam import score
+from gateway.spam.corpus import Sample, samples
+
+RATES = (0.001, 0.005, 0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One message's value by one judge; `fold` is the source for the table."""
+
+    fold: str
+    is_spam: bool
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is printed for one set of judged messages."""
+
+    ham: int
+    spam: int
+    auc: float
+    recalls: tuple[float, ...]
+    false_positives: float
+    caught: float
+
+
+def figures(judged: Sequence[Judged], threshold: float) -> Figures | None:
+    """Figures of a set; None when it lacks ham or spam."""
+    ham = sorted((each.value for each in judged if not each.is_spam), reverse=True)
+    spam = [each.value for each in judged if each.is_spam]
+    if not ham or not spam:
+        return None
+    limits = [ham[int(rate * len(ham))] for rate in RATES]
+    return Figures(
+        len(ham),
+        len(spam),
+        auc(ham, spam),
+        tuple(share(spam, lambda value, limit=limit: value > limit) for limit in limits),
+        share(ham, lambda value: value >= threshold),
+        share(spam, lambda value: value >= threshold),
+    )
+
+
+def share(values: Sequence[float], test: Callable[[float], bool]) -> float:
+    return sum(map(test, values)) / len(values)
+
+
+def auc(ham: Sequence[float], spam: Sequence[float]) -> float:
+    """Chance that a spam scores above a ham, ties half."""
+    marked = sorted([(value, 0) for value in ham] + [(value, 1) for value in spam])
+    total = at = 0.0
+    place = 0
+    while place < len(marked):
+        end = place
+        while end < len(marked) and marked[end][0] == marked[place][0]:
+            end += 1
+        here = sum(label for _, label in marked[place:end])
+        total += here * (at + (end - place - here) / 2)
+        at += end - place - here
+        place = end
+    return total / (len(ham) * len(spam))
+
+
+def table(title: str, judged: Sequence[Judged], threshold: float, cpu_ms: float | None) -> None:
+    """Print one judge's figures, all and per source."""
+    cost = "" if cpu_ms is None else f", {cpu_ms:.2f} ms CPU per message"
+    print(f"\n{title}{cost}")
+    print(
+        f"{'source':<14}{'ham':>7}{'spam':>7}{'AUC':>8}{'@0.1%':>8}{'@0.5%':>8}{'@1%':>8}   at threshold {threshold:g}: FP, caught"
+    )
+    for name in ("all", *sorted({each.fold for each in judged})):
+        chosen = judged if name == "all" else [each for each in judged if each.fold == name]
+        found = figures(chosen, threshold)
+        if found is None:
+            false = share([each.value for each in chosen], lambda value: value >= threshold)
+            print(f"{name:<14}{len(chosen):>7} messages of one kind, {false:.2%} at or above the threshold")
+            continue
+        recalls = "".join(f"{each:>8.1%}" for each in found.recalls)
+        print(
+            f"{name:<14}{found.ham:>7}{found.spam:>7}{found.auc:>8.4f}{recalls}   {found.false_positives:>14.2%} {found.caught:>8.1%}"
+        )
+
+
+def cpu_s(who: int = resource.RUSAGE_SELF) -> float:
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime
+
+
+def fold_of(source: str) -> str:
+    """Lists are one source in the tables."""
+    return "lists" if source.startswith("list-") else source.partition(":")[0]
+
+
+def by_shipped(corpus: Iterable[Sample]) -> tuple[list[Judged], float]:
+    """Every message by the shipped tables, and the CPU time of one in ms."""
+    score(b"")
+    judged, spent = [], 0.0
+    for sample in corpus:
+        started = time.process_time()
+        value = score(sample.raw).value
+        spent += time.process_time() - started
+        judged.append(Judged(fold_of(sample.source), sample.is_spam, value))
+    return judged, 1000 * spent / max(len(judged), 1)
+
+
+def by_folds(corpus: Iterable[Sample]) -> list[Judged]:
+    """Every message by tables that were trained without any mail of its fold: the whole training, once for each."""
+    from gateway.spam.score import judge_features
+    from gateway.spam.tables import parse
+    from gateway.spam.train import fold_of as source_fold
+    from gateway.spam.train import list_folds, rows_of, train_rows
+
+    rows = rows_of(corpus)
+    dealt = list_folds(rows)
+    folds = [dealt.get(row.source, source_fold(row.source)) for row in rows]
+    judged = []
+    for fold in sorted(set(folds)):
+        tables = parse(
+            train_rows([row for row, name in zip(rows, folds, strict=True) if name != fold], lambda _: None)
+        )
+        print(f"trained without {fold}", file=sys.stderr)
+        judged += [
+            Judged(fold, row.is_spam, judge_features(row.features, tables, None, None, ()).value)
+            for row, name in zip(rows, folds, strict=True)
+            if name == fold
+        ]
+    return judged
+
+
+def thinned(corpus: Iterable[Sample], most: int) -> list[Sample]:
+    """At most `most` messages, evenly spread, ham and spam in their proportion."""
+    everything = list(corpus)
+    step = max(1, len(everything) // most) if most else 1
+    return everything[::step]
+
+
+def files_of(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        yield from sorted([*path.glob("ham*"), *path.glob("spam*")]) if path.is_dir() else [path]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--corpus",
+        nargs="+",
+        type=Path,
+        required=True,
+        help="ham*/spam* files (mbox, .xz) or folders of them",
+    )
+    parser.add_argument("--cv", action="store_true", help="train anew for each fold (needs numpy and scipy)")
+    parser.add_argument("--engines", default="", help="rspamd,spamassassin,bogofilter")
+    parser.add_argument("--sample", type=int, default=0, help="use about this many messages for the engines")
+    options = parser.parse_args()
+    files = list(files_of(options.corpus))
+    threshold = Thresholds().suspect
+    judged, cost = by_shipped(samples(files))
+    table("embedded, shipped tables", judged, threshold, cost)
+    if options.cv:
+        table(
+            "embedded, each source judged by tables that never saw it",
+            by_folds(samples(files)),
+            threshold,
+            None,
+        )
+    if options.engines:
+        from bench.spam_engines import ENGINES
+
+        corpus = thinned(samples(files), options.sample)
+        for name in options.engines.split(","):
+            found, mark, cpu_ms = asyncio.run(ENGINES[name](corpus))
+            rows = [
+                Judged(fold_of(each.source), each.is_spam, value)
+                for each, value in zip(corpus, found, strict=True)
+            ]
+            table(name, rows, mark, cpu_ms)
+
+
+if __name__ == "__main__":
+    main()
