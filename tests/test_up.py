@@ -20,7 +20,7 @@ from gateway.supervisor import DEMO_SINK, taken
 from tests.services import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
-TIMEOUT_S = 180.0  # the first start migrates and makes some days of mail; beside other tests that takes its time
+TIMEOUT_S = 180.0  # the first start migrates and makes some days of mail; a busy machine takes its time
 
 
 class Up:
