@@ -77,7 +77,7 @@ class Gatekeeper(Protocol):
     def record_refusal(
         self, session: Session, stage: str, refused: Refused, sender: str, recipient: str
     ) -> None:
-        """`stage`: connect, auth, mail, rcpt or data; sender and recipient as far as they are known."""
+        """`stage`: auth, mail, rcpt or data; sender and recipient as far as they are known."""
         ...
 
     def observe(self, session: Session, stage: str) -> None:

@@ -82,6 +82,7 @@ class Connection(SMTP):
         self._wire: asyncio.Transport | None = None
         self._tls: TlsInfo | None = None
         self.implicit_tls = implicit_tls
+        self._is_mute = implicit_tls  # before and in a handshake nothing can be said
         self._replies: list[bytes] = []
         self._writable: asyncio.Future[None] | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
@@ -303,9 +304,7 @@ class Connection(SMTP):
 
     def hang_up(self, reply: Reply) -> None:
         """Say this last word and close."""
-        if not self.closing and (
-            self._tls or not self.implicit_tls
-        ):  # before the handshake nothing can be said
+        if not self.closing and not self._is_mute:
             self._replies.append(reply_line(reply))
         self.close()
 
@@ -367,6 +366,7 @@ class Connection(SMTP):
         if self._wire is None or self._wire.is_closing():
             raise EndOfStream
         self.deadline.limit(self.timeouts.handshake_s)
+        self._is_mute = True
         if not from_the_start:
             self.inbox.drop()
         self.inbox.attach(None)  # the first decrypted command may be here before start_tls returns
@@ -378,7 +378,7 @@ class Connection(SMTP):
         self.deadline.suspend()
         if self.is_lost:
             raise EndOfStream
-        self._wire, self._tls = secured, tls_info(secured)
+        self._wire, self._tls, self._is_mute = secured, tls_info(secured), False
         self.inbox.attach(secured)
         self.acceptor.tls_started(self._tls)
 

@@ -34,6 +34,7 @@ C: RCPT TO:<bob@globex.example>
 S: 250 2.1.5 Ok
 """
 DATA = ENVELOPE + "C: DATA\nS: 354 End data with <CR><LF>.<CR><LF>\n"
+STARTTLS = "S: 220 relay.test ESMTP\nC: EHLO x\nS> ehlo\nC: STARTTLS\nS: 220 2.0.0 Ready to start TLS\n"
 QUIT = "C: QUIT\nS: 221 2.0.0 Bye\nEND\n"
 
 
@@ -89,16 +90,12 @@ def test_a_handshake_that_is_none_ends_the_connection(tmp_path: Path, loop: str)
     async def main() -> None:
         async with open_house(tmp_path) as house:
             dialogue = await house.connect()
-            await dialogue.play(
-                "S: 220 relay.test ESMTP\nC: EHLO x\nS> ehlo\nC: STARTTLS\nS: 220 2.0.0 Ready to start TLS\n"
-            )
+            await dialogue.play(STARTTLS)
             await dialogue.send(b"NOOP\r\n" * 20)
             assert b"250" not in await dialogue.rest()
             await dialogue.close()
             dialogue = await house.connect()
-            await dialogue.play(
-                "S: 220 relay.test ESMTP\nC: EHLO x\nS> ehlo\nC: STARTTLS\nS: 220 2.0.0 Ready to start TLS\n"
-            )
+            await dialogue.play(STARTTLS)
             await dialogue.close()
             await until(lambda: house.servers.connections == 0)
 
@@ -113,9 +110,7 @@ def test_a_fast_client_is_not_left_hanging(tmp_path: Path, loop: str) -> None:
         async with open_house(tmp_path) as house:
             for _ in range(20):
                 dialogue = await house.connect()
-                await dialogue.play(
-                    "S: 220 relay.test ESMTP\nC: EHLO x\nS> ehlo\nC: STARTTLS\nS: 220 2.0.0 Ready to start TLS\n"
-                )
+                await dialogue.play(STARTTLS)
                 await dialogue.start_tls()
                 await dialogue.play("C: EHLO x\nS> ehlo\n" + QUIT)
                 await dialogue.close()
@@ -438,6 +433,13 @@ def test_a_handshake_has_its_time(tmp_path: Path, loop: str) -> None:
             assert await asyncio.wait_for(reader.read(), 5) == b""
             await until(lambda: house.servers.connections == 0)
             writer.close()
+            dialogue = await house.connect()
+            await dialogue.play(STARTTLS)
+            (connection,) = house.servers._house.connections
+            await until(lambda: left_s(connection) < 31)
+            connection.deadline.limit(0)
+            assert await dialogue.rest() == b""  # no clear text in the middle of a handshake
+            await dialogue.close()
 
     run(main(), loop)
 

@@ -229,8 +229,8 @@ def test_single_octets_cost_little() -> None:
     """A quadratic reader would need minutes for this."""
     body = DotBody(10_000_000, 1_000_000)
     started = time.process_time()
-    for _ in range(400_000):
+    for _ in range(150_000):
         body.feed(b"x")
     assert body.feed(b"\r\n.\r\n") == b""
-    assert (body.fault, len(body.body())) == (Fault.NONE, 400_002)
+    assert (body.fault, len(body.body())) == (Fault.NONE, 150_002)
     assert time.process_time() - started < 5
