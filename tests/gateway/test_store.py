@@ -211,9 +211,9 @@ def test_one_delay_warning_a_message() -> None:
 
 def test_refusals_of_strangers_are_recorded_but_counted_for_nobody() -> None:
     row = {
-        "at": NOW, "stage": "auth", "customer_id": None, "credential_id": None, "username": "x", "client_ip": "192.0.2.1",
-        "helo": "h", "sender": "", "recipient": "", "code": 535, "enhanced": "5.7.8", "text": "no", "reason": "login",
-        "detail": {},
+        "at": NOW, "stage": "auth", "customer_id": None, "credential_id": None, "username": "x",
+        "client_ip": "192.0.2.1", "helo": "h", "sender": "", "recipient": "", "code": 535, "enhanced": "5.7.8",
+        "text": "no", "reason": "login", "detail": {},
     }  # fmt: skip
     known = {**row, "customer_id": make_customer().id, "reason": "virus", "sender": "a@acme.example"}
     store.record_refusals([row, known])

@@ -8,14 +8,15 @@ import io
 import zipfile
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
+from typing import Any
 
 import pytest
 
 from tests.dns_server import DnsServer
 from tests.fake_next_hop import FakeNextHop
 from tests.relay_harness import Relays, RunningRelay, decoded, mail
-from tests.services import Daemon
-from tests.whole_way.test_way import DELIVERED, aside
+from tests.services import Daemon, Services, start_rspamd, start_spamd
+from tests.whole_way.test_way import DELIVERED, GTUBE, aside
 
 pytestmark = pytest.mark.slow
 
@@ -130,3 +131,32 @@ on_failure = "reject"
     assert [item.rcpts for item in good.messages if not item.mail.startswith("<>")] == []
     held = relay.query("SELECT domain, reason, enhanced FROM gateway_recipient WHERE state = 'held'")
     assert held == [("held.example", "tls_required", "4.7.10")]
+
+
+async def test_engines_are_heard_while_they_run_and_missed_without_harm(
+    relays: Relays, dns: DnsServer, good: FakeNextHop, bad: FakeNextHop, services: Services
+) -> None:
+    engines = [start_rspamd(services), start_spamd(services)]
+    relay = await aside(
+        relays.start, dns.endpoint, good.port, bad.port,
+        SMG_RSPAMD=engines[0].extra["url"], SMG_SPAMD=engines[1].endpoint,
+    )  # fmt: skip
+    assert await aside(relay.send, "web@acme.example", "someone@partner.example", mail()) == ""
+    await aside(relay.wait_for, DELIVERED, 1)
+    assert spam_entry(relay)["degraded"] == []
+    assert {"rspamd", "spamassassin"} <= set(
+        spam_entry(relay)["engine"].replace("(", ",").replace(")", "").split(",")
+    )
+    for engine in engines:
+        engine.stop()
+    assert await aside(relay.send, "web@acme.example", "someone@partner.example", mail(GTUBE)) == ""
+    await aside(relay.wait_for, DELIVERED, 2)
+    assert sorted(spam_entry(relay)["degraded"]) == ["rspamd", "spamassassin"]
+    assert (len(good.messages), len(bad.messages)) == (1, 1)
+
+
+def spam_entry(relay: RunningRelay) -> dict[str, Any]:
+    """What the trace of the last message says about spam."""
+    (trace,) = relay.query("SELECT trace FROM gateway_message ORDER BY id DESC LIMIT 1")[0]
+    detail: dict[str, Any] = next(entry["detail"] for entry in decoded(trace) if entry["step"] == "spam")
+    return detail
