@@ -15,6 +15,6 @@ class RelayBackend(BaseEmailBackend):
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         for mail in email_messages:
-            raw = mail.message().as_bytes(linesep="\r\n")
+            raw = mail.message().as_bytes(linesep="\r\n")  # type: ignore[call-arg]
             submit_own_mail(sender=mail.from_email, recipients=mail.recipients(), raw=raw)
         return len(email_messages)

@@ -63,7 +63,9 @@ class Membership(models.Model):
         VIEWER = "viewer", _("Viewer")
 
     user = models.ForeignKey(User, models.CASCADE, related_name="memberships", verbose_name=_("user"))
-    customer = models.ForeignKey(Customer, models.CASCADE, related_name="memberships", verbose_name=_("customer"))
+    customer = models.ForeignKey(
+        Customer, models.CASCADE, related_name="memberships", verbose_name=_("customer")
+    )
     role = models.CharField(_("role"), max_length=6, choices=Role, default=Role.VIEWER)
     created_at = models.DateTimeField(_("since"), auto_now_add=True)
 
@@ -80,7 +82,9 @@ class Membership(models.Model):
 class Invitation(models.Model):
     """A link that makes somebody a member: works once and for a week. Only its hash is stored."""
 
-    customer = models.ForeignKey(Customer, models.CASCADE, related_name="invitations", verbose_name=_("customer"))
+    customer = models.ForeignKey(
+        Customer, models.CASCADE, related_name="invitations", verbose_name=_("customer")
+    )
     email = models.EmailField(_("e-mail address"))
     role = models.CharField(_("role"), max_length=6, choices=Membership.Role, default=Membership.Role.VIEWER)
     token_hash = models.CharField(max_length=64, unique=True, editable=False)

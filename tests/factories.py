@@ -170,7 +170,8 @@ def make_worker(**values: Any) -> Worker:
     defaults: dict[str, Any] = {
         "owner": f"w{next(_sequence)}",
         "node": "n",
-        "pid": 1, "slot": next(_sequence),
+        "pid": 1,
+        "slot": next(_sequence),
         "started_at": now,
         "seen_at": now,
     }

@@ -108,7 +108,23 @@ def degraded(now: datetime) -> list[str]:
     workers = list(Worker.objects.filter(seen_at__gt=now - SILENT_AFTER))
     if not workers:
         return [_("The relay is not running: mail servers cannot hand over mail at the moment.")]
-    return sorted({str(sentence) for worker in workers for sentence in worker.degraded.values()})
+    return sorted({degraded_words(part, why) for worker in workers for part, why in worker.degraded.items()})
+
+
+def degraded_words(part: str, why: str) -> str:
+    """What a part that is missing means for the customer's mail."""
+    name = part.removeprefix("spam:")
+    sentences = {
+        "antivirus": _(
+            "The virus scanner does not answer: new mail is answered 451 and comes again by itself."
+        ),
+        "policy": _("The relay works with the settings of a moment ago; changes take effect later."),
+    }
+    if part == "antivirus" and why == "not configured":
+        return _("No virus scanner is configured: mail is not scanned for viruses.")
+    if part.startswith("spam:"):
+        return _("The spam engine %(name)s does not answer: the others judge alone.") % {"name": name}
+    return sentences.get(part) or f"{part}: {why}"
 
 
 def checklist(customer: Customer, context: dict[str, Any]) -> list[dict[str, Any]]:

@@ -107,9 +107,8 @@ def _initial(customer: Customer) -> dict[str, Any]:
 
 
 def _user(request: HttpRequest) -> User:
-    return User.objects.get(
-        pk=request.user.pk
-    )  # a copy: an invalid form must not change the one of the request
+    """A copy: an invalid form must not change the one of the request."""
+    return get_object_or_404(User, email=actor(request))
 
 
 def _page(
