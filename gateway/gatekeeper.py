@@ -178,7 +178,11 @@ class RelayGatekeeper:
         self._later(self._database.write(store.note_setup, (self._utc_now(), rows)))
 
     def _context(self, session: Session) -> Context:
-        return Context(session.snapshot, self._customer(session), self._credential(session), self._utc_now())
+        customer = self._customer(session)
+        now = self._source.current.customers.get(customer.id)
+        if now is None or now.suspended:  # in force at once, also for sessions that began before
+            customer = replace(customer, suspended=True)
+        return Context(session.snapshot, customer, self._credential(session), self._utc_now())
 
     def _credential(self, session: Session) -> CredentialPolicy | None:
         """The session's login by the session's policy, but stopped as soon as it is: a stolen login would else go on
