@@ -34,7 +34,9 @@ class CustomerAdmin(VerbAdmin):
             _("Suspend"),
             customers.suspend,
             ReasonForm,
-            hint=_("Their servers are told to try again later (451); the queue goes on. The customer reads the reason."),
+            hint=_(
+                "Their servers are told to try again later (451); the queue goes on. The customer reads the reason."
+            ),
         ),
         confirmed("resume", _("Resume"), customers.resume),
     ]

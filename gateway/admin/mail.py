@@ -145,7 +145,8 @@ class RecipientAdmin(LogAdmin):
         self, verb: str, title: Any, request: HttpRequest, rows: QuerySet[Recipient]
     ) -> HttpResponse | None:
         if "apply" in request.POST:
-            return self._apply(verb, request, rows)
+            self._apply(verb, request, rows)
+            return None
         hint = _("%(count)d recipients are in a state that this changes.") % {
             "count": queue_filter.preview(verb, rows)
         }
@@ -210,7 +211,11 @@ class RefusalAdmin(LogAdmin):
     list_filter = [AtWindowFilter, "stage", "customer"]
     search_fields = ["=client_ip", "=username", "=sender", "=recipient", "=reason"]
     list_select_related = ["customer"]
-    fields = [*list_display, "enhanced", "helo", "detail", "trace"]
+    fields = [
+        "at", "customer", "username", "stage", "client_ip", "helo", "sender", "recipient", "code", "enhanced", "text",
+        "reason",
+        "detail", "trace",
+    ]  # fmt: skip
 
 
 @admin.register(NdrReport)
@@ -219,7 +224,9 @@ class NdrReportAdmin(LogAdmin):
     list_filter = [AtWindowFilter, "kind", "customer"]
     search_fields = ["=address", "=domain", "=sender", "=cause", "=enhanced"]
     list_select_related = ["customer"]
-    fields = [*list_display, "domain", "gateway"]
+    fields = [
+        "at", "customer", "kind", "sender", "address", "domain", "cause", "code", "enhanced", "text", "gateway",
+    ]  # fmt: skip
 
 
 @admin.register(Suppression)

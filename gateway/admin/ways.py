@@ -94,8 +94,14 @@ class BarAdmin(StaffAdmin):
 @admin.register(Shaping)
 class ShapingAdmin(VerbAdmin):
     may_delete = True
-    fields = ["destination", "max_connections", "messages_per_minute", "messages_per_connection", "note"]
-    list_display = fields
+    list_display = [
+        "destination",
+        "max_connections",
+        "messages_per_minute",
+        "messages_per_connection",
+        "note",
+    ]
+    fields = ("destination", "max_connections", "messages_per_minute", "messages_per_connection", "note")
     search_fields = ["destination", "note"]
 
     def create(self, request: HttpRequest, values: dict[str, Any]) -> Shaping:

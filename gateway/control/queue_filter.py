@@ -78,7 +78,7 @@ def apply(verb: str, rows: QuerySet[Recipient], *, actor: str, reason: str = "")
     given = {"reason": reason} if verb in ("hold", "cancel") else {}
     # Plain keys: a joined or ordered queryset cannot be updated, and the rows must not change between the customers.
     keys = Recipient.objects.filter(pk__in=rows.order_by().values("pk"), state__in=TOUCHES[verb])
-    owners = set(keys.values_list("customer", flat=True).distinct())
+    owners: set[int | None] = set(keys.values_list("customer_id", flat=True).distinct())
     customers = Customer.objects.in_bulk([owner for owner in owners if owner is not None])
     changed = sum(function(keys, actor=actor, customer=customer, **given) for customer in customers.values())
     if None in owners:

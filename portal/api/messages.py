@@ -191,7 +191,9 @@ class MessageViewSet(CustomerViewSet):
         """Search the log. Filters are the portal's."""
         form = MessageFilter(request.query_params or None)
         if form.is_bound and not form.is_valid():
-            raise ValidationError({name: list(texts) for name, texts in form.errors.items()})
+            raise ValidationError(
+                {name: [str(text) for text in texts] for name, texts in form.errors.items()}
+            )
         wanted = form.cleaned_data if form.is_bound else {}
         found = search(
             self.customer, wanted, cursor=request.query_params.get("cursor", ""), size=_limit(request)

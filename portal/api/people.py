@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Prefetch, QuerySet
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -15,12 +17,12 @@ from rest_framework.response import Response
 from gateway.control import customers
 from gateway.models import AuditEntry, Customer, Message
 from gateway.rules.ids import to_text
-from portal import consent, support_requests
+from portal import consent, support_requests, team
 from portal.api.base import CustomerView, ReadViewSet
 from portal.api.domains import NOTHING
 from portal.api.messages import number_or_404
 from portal.api.reports import filters, within
-from portal.models import ContentGrant, ContentLook, Membership, SupportReply, SupportRequest
+from portal.models import ContentGrant, ContentLook, Invitation, Membership, SupportReply, SupportRequest
 
 SHOWN_REPLIES = Prefetch("replies", SupportReply.objects.filter(internal=False), to_attr="shown_replies")
 
@@ -67,11 +69,47 @@ class MemberSerializer(serializers.ModelSerializer[Membership]):
         read_only_fields = fields
 
 
+class RoleWrite(serializers.Serializer[Any]):
+    role = serializers.ChoiceField(Membership.Role.choices)
+
+
+class InviteWrite(RoleWrite):
+    email = serializers.EmailField(max_length=254)
+
+
+class InvitationSerializer(serializers.ModelSerializer[Invitation]):
+    class Meta:
+        model = Invitation
+        fields = ["email", "role", "invited_by", "expires_at"]
+        read_only_fields = fields
+
+
 class MemberViewSet(ReadViewSet):
-    """Who works for the customer, in which role."""
+    """Who works for the customer, in which role. Only owners change the team."""
 
     model = Membership
     serializer_class = MemberSerializer
+    owners_write = True
+
+    @extend_schema(request=InviteWrite, responses={202: InvitationSerializer})
+    def create(self, request: Request) -> Response:
+        """Invite somebody: a mail with a link that works once, for a week."""
+        link = f"{settings.SMG.public_url}{reverse('invitation', args=['TOKEN'])}".replace("TOKEN", "{token}")
+        made = team.invite(self.customer, actor=self.actor, link=link, **self.checked(InviteWrite))
+        return Response(InvitationSerializer(made).data, status=202)
+
+    @extend_schema(request=RoleWrite, responses={200: MemberSerializer})
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change a role; a customer keeps at least one owner."""
+        member = self.get_object()
+        team.change_role(member, self.checked(RoleWrite)["role"], actor=self.actor)
+        return self.shown(member)
+
+    @extend_schema(responses={204: NOTHING})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Out of the team, at once; their API tokens end with it."""
+        team.remove(self.get_object(), actor=self.actor)
+        return Response(status=204)
 
     def narrow(self, rows: QuerySet[Membership]) -> QuerySet[Membership]:
         return rows.select_related("user")

@@ -207,7 +207,7 @@ class StatisticsView(CustomerView):
 
 def _counts(rows: QuerySet[HourlyCount], by: str) -> list[dict[str, Any]]:
     moments = {"hour": TruncHour("hour", tzinfo=UTC), "day": TruncDay("hour", tzinfo=UTC)}
-    keyed = rows.annotate(key=moments[by]).values("key") if by in moments else rows.values("domain")
+    keyed: Any = rows.annotate(key=moments[by]).values("key") if by in moments else rows.values("domain")
     sums = keyed.annotate(**{f"sum_{name}": Sum(name) for name in COUNTERS}).order_by(
         "key" if by in moments else "domain"
     )

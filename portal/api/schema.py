@@ -31,7 +31,7 @@ ALWAYS = {"401": "No or no valid log-in.", "403": "This role may not do it.", "4
 
 
 class Schema(AutoSchema):
-    def get_override_parameters(self) -> list[OpenApiParameter]:
+    def get_override_parameters(self) -> list[Any]:
         return [KEY] if self.method == "POST" else []
 
     def get_tags(self) -> list[str]:

@@ -44,7 +44,9 @@ class CredentialWithSecret(CredentialSerializer):
 
 
 class CredentialChange(serializers.Serializer[Any]):
-    label = serializers.CharField(max_length=200, required=False, allow_blank=True)
+    label = serializers.CharField(  # type: ignore[assignment]  # a field, not the serializer's own label
+        max_length=200, required=False, allow_blank=True
+    )
     networks = Texts(child=serializers.CharField(max_length=50), required=False, max_length=100)
     senders = Texts(child=serializers.CharField(max_length=320), required=False, max_length=100)
     expires_at = serializers.DateTimeField(required=False, allow_null=True)

@@ -114,7 +114,7 @@ def customer_list(request: HttpRequest) -> HttpResponse:
 def sums_by_customer(span: timedelta, **narrow: Any) -> dict[int, dict[str, int]]:
     """Sums of the hourly counts by customer, in one query over the hours of the span."""
     counts = HourlyCount.objects.filter(hour__gt=timezone.now() - span - timedelta(hours=1), **narrow)
-    grouped = counts.values("customer").annotate(**{f"sum_{name}": Sum(name) for name in SUMS})
+    grouped: Any = counts.values("customer").annotate(**{f"sum_{name}": Sum(name) for name in SUMS})
     return {row["customer"]: {name: row[f"sum_{name}"] or 0 for name in SUMS} for row in grouped}
 
 

@@ -87,7 +87,7 @@ def _traffic() -> dict[int, dict[str, int]]:
     fresh = Recipient.objects.filter(id__gte=id_since(TRAFFIC), gateway__isnull=False)
     try:
         with bounded():
-            found = list(fresh.order_by().values("gateway").annotate(**counted))
+            found: list[Any] = list(fresh.order_by().values("gateway").annotate(**counted))
     except TooSlowError:
         return {}
     return {row["gateway"]: {name: row[name] for name in counted} for row in found}

@@ -113,7 +113,7 @@ def _messages(condition: Q) -> set[int]:
 
 def _recipients(condition: Q, since: int) -> set[int]:
     rows = Recipient.objects.filter(condition, id__gte=since).order_by("-id")
-    return set(rows.values_list("message", flat=True)[: 2 * MOST])
+    return set(rows.values_list("message_id", flat=True)[: 2 * MOST])
 
 
 def _is_ip(term: str) -> bool:

@@ -147,7 +147,7 @@ def by_age(rows: QuerySet[Recipient]) -> list[tuple[str, int]]:
     return [(label, found[f"age_{place}"]) for place, label in enumerate(labels)]
 
 
-def _customers(rows: QuerySet[Recipient]) -> QuerySet[Recipient, dict[str, Any]]:
+def _customers(rows: QuerySet[Recipient]) -> Any:
     return rows.order_by().values("customer__name").annotate(number=Count("pk")).order_by("-number")[:10]
 
 

@@ -447,3 +447,19 @@ def test_explain_is_the_relays_own_answer(
     assert [raw for raw, _envelope in seen] == [b"Subject: x\n\nhi", b"hi"]
     assert post(alice, "explain/", {**body, "message_base64": "?"}).status_code == 400
     assert post(alice, "explain/", body).status_code == 400
+
+
+def test_only_owners_change_the_team(
+    acme: World, alice: APIClient, token_client: Callable[..., APIClient]
+) -> None:
+    bob = member(acme, "bob", "viewer")
+    seat = bob.memberships.get()
+    ann = token_client(acme, member(acme, "ann", "admin"))
+    assert ann.patch(f"/api/v1/team/{seat.pk}/", {"role": "owner"}, format="json").status_code == 403
+    assert post(ann, "team/", {"email": "new@acme.example", "role": "owner"}).status_code == 403
+    assert alice.patch(f"/api/v1/team/{seat.pk}/", {"role": "admin"}, format="json").json()["role"] == "admin"
+    assert alice.delete(f"/api/v1/team/{seat.pk}/").status_code == 204
+    invited = post(alice, "team/", {"email": "new@acme.example", "role": "viewer"})
+    assert (invited.status_code, invited.json()["email"]) == (202, "new@acme.example")
+    last = alice.delete(f"/api/v1/team/{acme.ids['team']}/")
+    assert (last.status_code, alice.get("/api/v1/settings/").status_code) == (400, 200)
