@@ -325,12 +325,17 @@ class Scheduler:
         room = min(CLAIM_BATCH, MAX_WAITING - self._waiting.total())
         if self._stopping or room <= 0 or not pools:
             return 0
-        request = store.ClaimRequest(self._owner, pools, self._utc_now(), room)
+        request = store.ClaimRequest(self._owner, pools, self._utc_now(), room, self._well_supplied())
         ids = await self._database.write(store.claim, request)
         if ids:
             rows = await self._database.read(store.load, ids)
             self._offer_claimed(rows)
         return len(ids)
+
+    def _well_supplied(self) -> tuple[int, ...]:
+        """Customers who have their share of the memory: what others have due comes first, however much these have."""
+        share = MAX_WAITING // 4
+        return tuple(one for one, waiting in self._waiting.items() if one is not None and waiting >= share)
 
     def _offer_claimed(self, rows: list[Any]) -> None:
         mails: dict[int, Mail] = {}

@@ -23,6 +23,7 @@ class ClaimRequest:
     pools: tuple[str, ...]
     now: datetime
     limit: int
+    not_customers: tuple[int, ...] = ()  # they have enough in the claimer's memory already
 
 
 def claim(payloads: Sequence[ClaimRequest]) -> list[list[int]]:
@@ -35,12 +36,19 @@ def _claim(request: ClaimRequest) -> list[int]:
     sql = (
         "UPDATE gateway_recipient SET lease_owner = %s, next_attempt_at = %s WHERE id IN"  # noqa: S608
         " (SELECT id FROM gateway_recipient WHERE state = 'queued' AND next_attempt_at <= %s"
-        f" AND pool IN ({rows.marks(request.pools)}) ORDER BY next_attempt_at LIMIT %s {lock}) RETURNING id"
+        f" AND pool IN ({rows.marks(request.pools)}) {_without(request.not_customers)}"
+        f" ORDER BY next_attempt_at LIMIT %s {lock}) RETURNING id"
     )
-    values = [request.owner, request.now + LEASE, request.now, *request.pools, request.limit]
+    values = [
+        request.owner, request.now + LEASE, request.now, *request.pools, *request.not_customers, request.limit
+    ]  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(sql, [rows.adapt(value) for value in values])
         return [row[0] for row in cursor.fetchall()]
+
+
+def _without(customers: Sequence[int]) -> str:
+    return f"AND (customer_id IS NULL OR customer_id NOT IN ({rows.marks(customers)}))" if customers else ""
 
 
 def load(recipient_ids: Sequence[int]) -> list[Recipient]:

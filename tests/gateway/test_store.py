@@ -130,6 +130,14 @@ def test_claims_take_only_what_this_node_can_send(pools: tuple[str, ...], number
     assert len(claim("one", NOW, pools=pools)) == number
 
 
+def test_a_customer_with_enough_in_memory_is_passed_over() -> None:
+    flooding, other = make_customer(), make_customer()
+    store.insert_messages([new_message(flooding.id, 1), new_message(other.id, 2)])
+    own = make_message(None, state="queued", recipient={"next_attempt_at": NOW}).recipients.get()
+    request = store.ClaimRequest("one", ("good",), NOW, 10, (flooding.id,))
+    assert sorted(store.claim([request])[0]) == sorted([2 << 22, own.id])
+
+
 def test_held_and_settled_mail_is_never_claimed() -> None:
     customer = make_customer()
     for state in ("held", "delivered", "bounced", "cancelled", "expired"):
