@@ -10,6 +10,7 @@ from django.utils.functional import Promise
 from django.utils.translation import get_language, gettext_lazy, ngettext
 from django.utils.translation import gettext as _
 
+from gateway.rules.behaviour import from_numbers, sentences
 from gateway.spam.symbols import SYMBOLS
 
 Detail = dict[str, Any]
@@ -24,6 +25,7 @@ TITLES: dict[str, str | Promise] = {
     "loop": gettext_lazy("No mail loop"),
     "virus": gettext_lazy("Virus scan"),
     "spam": gettext_lazy("Spam score"),
+    "behaviour": gettext_lazy("Unusual for this login"),
     "route": gettext_lazy("Way out"),
     "dkim": gettext_lazy("DKIM signature"),
     "tls": gettext_lazy("TLS policy"),
@@ -124,6 +126,10 @@ def _spam(detail: Detail) -> str:
     return sentence
 
 
+def _behaviour(detail: Detail) -> str:
+    return "; ".join(sentences(from_numbers(detail), get_language() or "en")) + "."
+
+
 def _route(detail: Detail) -> str:
     return _("Pool %(pool)s, gateway %(gateway)s.") % {
         "pool": detail.get("pool", "?"), "gateway": detail.get("gateway", "?"),
@@ -140,7 +146,7 @@ def _dkim(detail: Detail) -> str:
 
 SENTENCES: dict[str, Sentence] = {
     "account": _account, "sender_domain": _sender_domain, "ownership": _ownership, "rate": _rate, "authors": _authors,
-    "loop": _loop, "virus": _virus, "spam": _spam, "route": _route, "dkim": _dkim,
+    "loop": _loop, "virus": _virus, "spam": _spam, "behaviour": _behaviour, "route": _route, "dkim": _dkim,
 }  # fmt: skip
 
 

@@ -148,7 +148,8 @@ def test_set_up_events_go_after_a_day() -> None:
 
 
 def test_a_run_that_was_killed_is_finished_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "BATCH", 3)
+    for name in ("BATCH", "SHARED_BATCH"):
+        monkeypatch.setattr(retention, name, 3)
     customer = make_customer()
     for number in range(10):
         make_message(customer, at=NOW - timedelta(days=40, seconds=number))
