@@ -31,11 +31,11 @@ def history(ticket: DelistingTicket) -> SafeString:
             event.actor,
             f"{event.kind} {event.old_state}→{event.new_state}" if event.new_state else event.kind,
             event.text,
-            _("shown to the customer") if event.is_public else "",
+            _("support and customer") if event.is_public else _("support"),
         )
         for event in ticket.events.all()
     ]
-    return table([_("time"), _("who"), _("what"), _("text"), ""], rows)
+    return table([_("time"), _("who"), _("what"), _("text"), _("seen by")], rows)
 
 
 def prechecks(ticket: DelistingTicket) -> SafeString:

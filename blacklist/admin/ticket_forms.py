@@ -51,7 +51,9 @@ class AnswerForm(forms.Form):
 
 class RiskForm(forms.Form):
     until = forms.DateTimeField(label=_("Until"), widget=DAYTIME)
-    reason = forms.CharField(label=_("Reason"), max_length=300, widget=WIDE)
+    reason = forms.CharField(
+        label=_("Reason"), max_length=300, widget=WIDE, help_text=_("The customer reads the reason.")
+    )
 
 
 class CommentForm(forms.Form):

@@ -6,6 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.contrib import admin
+from django.template.defaultfilters import linebreaksbr
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -98,7 +99,7 @@ class DelistingTicketAdmin(StaffAdmin):
         confirmed("accept_risk", _("Leave it alone until"), desk.accept_risk, RiskForm),
         confirmed("comment", _("Comment"), desk.comment, CommentForm),
         confirmed("close", _("Close"), desk.close, ReasonForm,
-        hint=_("Only the work ends; the listing is what the list says.")),
+        hint=_("Only the work ends; the listing is what the list says. The customer reads the reason.")),
     ]  # fmt: skip
 
     def object_actions(self, obj: DelistingTicket) -> list[str]:
@@ -154,8 +155,8 @@ class DelistingTicketAdmin(StaffAdmin):
         )
 
     @admin.display(description=_("listed since"))
-    def since(self, obj: DelistingTicket) -> datetime:
-        return obj.listing.first_seen
+    def since(self, obj: DelistingTicket) -> str:
+        return f"{timezone.localtime(obj.listing.first_seen):%Y-%m-%d %H:%M}"
 
     @admin.display(description=_("times listed"), ordering="listing__times_listed")
     def times_listed(self, obj: DelistingTicket) -> int:
@@ -202,7 +203,7 @@ class DelistingTicketAdmin(StaffAdmin):
 
     @admin.display(description=_("text of the request"))
     def draft(self, obj: DelistingTicket) -> SafeString:
-        return format_html("<pre>{}</pre>", obj.draft_text)
+        return SafeString(linebreaksbr(obj.draft_text, autoescape=True))
 
     @admin.display(description=_("fields to paste"))
     def paste(self, obj: DelistingTicket) -> SafeString:

@@ -70,6 +70,9 @@ def start(
         resumed = resume(lease, options)
         if resumed is not None and not resumed.pairs and not pairs and kind == CheckRun.Kind.MANUAL:
             return resumed  # it asked everything that this one would
+        done = CheckRun.objects.filter(slot=slot).first() if slot else None
+        if done is not None:
+            return done
         ensure_providers()
         sync_targets()
         run = CheckRun.objects.create(

@@ -63,12 +63,8 @@ def daily(options: runs.Options | None = None) -> int | None:
     slot = slot_of(timezone.now())
     if CheckRun.objects.filter(slot=slot, finished_at__isnull=False).exists():
         return None
-    options = options or runs.scheduled_options()
     try:
-        with hold_lease() as lease:
-            runs.resume(lease, options)
-            if CheckRun.objects.filter(slot=slot).exists():
-                return None
+        options = options or runs.scheduled_options()
         return runs.start(CheckRun.Kind.DAILY, actor=SYSTEM, options=options, slot=slot).pk
     except RunBusy as busy:
         logger.warning("blacklist check not started", extra={"why": str(busy)})

@@ -116,8 +116,7 @@ class DnsAsker:
             response = await self._ask(name, wire.TXT)
         except (TimeoutError, wire.WireError):
             return ""
-        line = " / ".join(" ".join(text.split()) for text in response.texts)
-        return "".join(char for char in line if char.isprintable())[:MAX_TEXT]
+        return " / ".join(_one_line(text) for text in response.texts)[:MAX_TEXT]
 
     async def _ask(self, name: str, rdtype: int) -> wire.Response:
         """The first usable response; SERVFAIL and REFUSED are tried again like silence. Raises
@@ -188,3 +187,8 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
 def _expire(future: asyncio.Future[bytes]) -> None:
     if not future.done():
         future.set_exception(TimeoutError())
+
+
+def _one_line(text: str) -> str:
+    """A stranger's text without control characters and line ends."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 IN_FLIGHT = 100  # 200 and more overflow the sockets' buffers: missed answers, seen as silence
 IN_FLIGHT_PER_LIST = 4
 FAILURES = 5
+ROUNDING = 1e-9
 Sleep = Callable[[float], Awaitable[None]]
 Clock = Callable[[], float]
 
@@ -40,7 +41,7 @@ class Bucket:
             now = self._pace.clock()
             self._tokens = min(self._size, self._tokens + (now - self._filled) * self._rate)
             self._filled = now
-            if self._tokens >= 1.0:
+            if self._tokens >= 1.0 - ROUNDING:  # or a waiter could sleep for 1e-17 s for ever
                 self._tokens -= 1.0
                 return
             await self._pace.sleep((1.0 - self._tokens) / self._rate)

@@ -301,3 +301,27 @@ def test_two_critical_lists_hold_the_gateway_until_both_are_gone(lab):
     lab.take("brbl.lab", "192.0.2.10")
     check(lab)
     assert not Gateway.objects.get(name="mta01").drained_at
+
+
+def test_customers_are_written_to_in_their_language(lab, watch, globex):
+    add_list(lab, "list")
+    watch("192.0.2.10", customer="globex")
+    lab.put("list.lab", "192.0.2.10", "127.0.0.4", text="botnet")
+    check(lab)
+    (sent,) = [one for one in mail.outbox if one.to == [globex.alert_email]]
+    assert sent.subject == "Zustellung eventuell gestört: 192.0.2.10 steht auf der Sperrliste LIST"
+    assert "Die Liste meldet auffälligen Datenverkehr aus Ihrem Netz." in sent.body
+    assert "Bitte prüfen Sie Rechner und Router hinter 192.0.2.10." in sent.body
+    lab.take("list.lab", "192.0.2.10")
+    check(lab)
+    assert mail.outbox[-1].subject == "Erledigt: 192.0.2.10 steht nicht mehr auf der Sperrliste LIST"
+
+
+def test_a_lists_words_never_change_a_header(lab, watch, acme):
+    add_list(lab, "list", name="Bad\r\nBcc: eve@example.org")
+    watch("192.0.2.10", customer="acme")
+    lab.put("list.lab", "192.0.2.10", text="x\r\nBcc: eve@example.org")
+    check(lab)
+    for sent in mail.outbox:
+        assert "\n" not in sent.subject
+        assert "eve@example.org" not in sent.recipients()
