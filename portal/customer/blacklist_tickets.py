@@ -15,6 +15,7 @@ from blacklist.models import DelistingTicket
 from blacklist.rules.tickets import ENDED
 from gateway.models import Customer
 from portal.access import MAX_ID, access_customer, actor, page
+from portal.badges import COUNTERS
 from portal.customer import blacklist_words  # noqa: F401 - its chips
 from portal.customer.keyset import keyset_page
 
@@ -60,3 +61,11 @@ def ticket_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "events": ticket.events.filter(is_public=True), "ended": ticket.state in ENDED,
     }  # fmt: skip
     return render(request, "customer/blacklists/ticket.html", context, status=400 if error else 200)
+
+
+def needing_answers(customer: Customer) -> int:
+    """Tickets that wait for the customer, for the navigation's badge."""
+    return visible_tickets(customer).filter(state="needs_customer").count()
+
+
+COUNTERS["tickets"] = needing_answers

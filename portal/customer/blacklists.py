@@ -24,6 +24,7 @@ from blacklist.models import Alert, CheckRun, Listing, Mute, Result
 from blacklist.rules.replies import named_list
 from gateway.models import Attempt, Customer, Recipient
 from portal.access import MAX_ID, access_customer, actor, page
+from portal.badges import COUNTERS
 from portal.customer import blacklist_words  # noqa: F401 - its chips
 from portal.customer.blacklist_matrix import KNOWN, matrix, visible_targets
 from portal.customer.keyset import keyset_page
@@ -58,7 +59,7 @@ def access_listing(request: HttpRequest, pk: int) -> Listing:
 def overview(request: HttpRequest) -> HttpResponse:
     """The matrix, 25 targets a page, own ones first, and what changed in the last 30 days."""
     customer = access_customer(request)
-    wanted = request.GET.get("q", "").strip().lower()[:253]
+    wanted = request.GET.get("q", "").replace("\x00", "").strip().lower()[:253]
     targets = visible_targets(customer)
     if wanted:
         targets = targets.filter(value__contains=wanted)
@@ -210,3 +211,11 @@ def alert_acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
     alert = get_object_or_404(visible_alerts(customer), pk=min(pk, MAX_ID))
     alert_verbs.acknowledge(alert, actor=actor(request))
     return redirect("alerts")
+
+
+def unread(customer: Customer) -> int:
+    """Alerts that nobody has acknowledged, for the navigation's badge; counted no further than a hundred."""
+    return visible_alerts(customer).filter(acknowledged_at__isnull=True)[:100].count()
+
+
+COUNTERS["alerts"] = unread
