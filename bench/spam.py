@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -90,9 +89,8 @@ def table(title: str, judged: Sequence[Judged], threshold: float, cpu_ms: float 
     """Print one judge's figures, all and per source."""
     cost = "" if cpu_ms is None else f", {cpu_ms:.2f} ms CPU per message"
     print(f"\n{title}{cost}")
-    print(
-        f"{'source':<14}{'ham':>7}{'spam':>7}{'AUC':>8}{'@0.1%':>8}{'@0.5%':>8}{'@1%':>8}   at threshold {threshold:g}: FP, caught"
-    )
+    rates = "".join(f"{'@' + format(rate, '.1%'):>8}" for rate in RATES)
+    print(f"{'source':<14}{'ham':>7}{'spam':>7}{'AUC':>8}{rates}   at threshold {threshold:g}: FP, caught")
     for name in ("all", *sorted({each.fold for each in judged})):
         chosen = judged if name == "all" else [each for each in judged if each.fold == name]
         found = figures(chosen, threshold)
@@ -101,14 +99,10 @@ def table(title: str, judged: Sequence[Judged], threshold: float, cpu_ms: float 
             print(f"{name:<14}{len(chosen):>7} messages of one kind, {false:.2%} at or above the threshold")
             continue
         recalls = "".join(f"{each:>8.1%}" for each in found.recalls)
+        at_threshold = f"{found.false_positives:>14.2%} {found.caught:>8.1%}"
         print(
-            f"{name:<14}{found.ham:>7}{found.spam:>7}{found.auc:>8.4f}{recalls}   {found.false_positives:>14.2%} {found.caught:>8.1%}"
+            f"{name:<14}{found.ham:>7}{found.spam:>7}{found.auc:>8.4f}{recalls}   {at_threshold}", flush=True
         )
-
-
-def cpu_s(who: int = resource.RUSAGE_SELF) -> float:
-    usage = resource.getrusage(who)
-    return usage.ru_utime + usage.ru_stime
 
 
 def fold_of(source: str) -> str:

@@ -22,6 +22,8 @@ MIN_WORDS = 8
 """With fewer distinct words the text says too little: structure alone."""
 LEAST_SHARE = 0.05
 """Smaller shares (kinds of evidence that the mail has not, mostly) are no reasons to show."""
+ALONE_SCALE = 0.4
+"""One model instead of three: its z spans less, and so must what is added to it."""
 _NOTHING: frozenset[str] = frozenset()
 
 
@@ -89,7 +91,7 @@ def contributions(
     for name, usual in (tables.usual if by_words else tables.alone_usual).items():
         parts[name] = parts.get(name, 0.0) - usual
     if local is not None and (part := opinion(local, features)):
-        parts["LOCAL_LEARNING"] = part
+        parts["LOCAL_LEARNING"] = part if by_words else part * ALONE_SCALE
     return parts
 
 

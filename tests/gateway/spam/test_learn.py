@@ -42,10 +42,10 @@ def test_trust_grows_with_what_was_learned() -> None:
 
 
 def test_released_mail_of_a_kind_leaves_by_good_afterwards() -> None:
-    counts = learned(*[("de-phishing-parcel", False)] * 5)
-    assert score(SPAM["de-phishing-parcel"]).category == "suspect"
+    counts = learned(*[("de-phishing-parcel", False)] * 40)
+    assert score(SPAM["de-phishing-parcel"]).category != "clean"
     assert score(SPAM["de-phishing-parcel"], local=counts).category == "clean"
-    assert score(SPAM["de-phishing-bank"], local=counts).category != "clean"
+    assert score(SPAM["en-advance-fee"], local=counts).category != "clean"
 
 
 def test_ham_alone_never_makes_other_mail_spam() -> None:
