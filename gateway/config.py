@@ -70,6 +70,7 @@ class Config:
     gateways: tuple[str, ...]  # names of the gateways this node delivers by; empty = found from its addresses
     spool_dir: Path | None  # where bodies too big for a row live; None = always in the database
     demo: bool
+    web_listen: Endpoint  # where `manage.py up` lets the portal listen
     public_url: str
 
     @classmethod
@@ -79,6 +80,7 @@ class Config:
         nameservers = read.endpoints("SMG_NAMESERVERS", "", default_port=53)
         hostname = read.text("SMG_HOSTNAME", socket.gethostname() or "localhost")
         var_dir = Path(read.text("SMG_VAR_DIR", str(base_dir / "var")))
+        web_listen = parse_endpoint(read.text("SMG_WEB_LISTEN", "127.0.0.1:8000"), 8000, "SMG_WEB_LISTEN")
         on_sqlite = read.text("DATABASE_URL", "sqlite:").startswith("sqlite")
         return cls(
             hostname=hostname,
@@ -112,7 +114,8 @@ class Config:
             gateways=read.words("SMG_GATEWAYS"),
             spool_dir=read.path("SMG_SPOOL_DIR") or (var_dir / "spool" if on_sqlite else None),
             demo=read.flag("SMG_DEMO"),
-            public_url=read.text("SMG_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/"),
+            web_listen=web_listen,
+            public_url=read.text("SMG_PUBLIC_URL", f"http://{web_listen}").rstrip("/"),
         )
 
 

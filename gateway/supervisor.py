@@ -46,15 +46,15 @@ def leader(*command: str) -> list[str]:
     return [sys.executable, "-m", "gateway.leader", str(os.getpid()), *command]
 
 
-def parts(config: Config, web: Endpoint) -> list[PartSpec]:
+def parts(config: Config) -> list[PartSpec]:
     """Portal, relay and scheduler; in the demo the sink at the end of its gateways, too."""
     gunicorn = [
-        "gunicorn", "portal.wsgi", "--no-control-socket", "--bind", str(web), "--workers", "2", "--threads", "4",
-        "--timeout", "60", "--graceful-timeout", "8", "--log-level", "warning",
+        "gunicorn", "portal.wsgi", "--no-control-socket", "--bind", str(config.web_listen),
+        "--workers", "2", "--threads", "4", "--timeout", "60", "--graceful-timeout", "8", "--log-level", "warning",
     ]  # fmt: skip
     first = config.smtp_listen[0] if config.smtp_listen else None
     found = [
-        PartSpec("web", leader(*gunicorn), lambda: answers_http(web, "/healthz")),
+        PartSpec("web", leader(*gunicorn), lambda: answers_http(config.web_listen, "/healthz")),
         PartSpec("relay", leader("relay"), (lambda: answers_smtp(first)) if first else None),
         PartSpec("scheduler", leader("scheduler")),
     ]

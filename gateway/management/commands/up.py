@@ -18,7 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from gateway import supervisor
-from gateway.config import Config, Endpoint, parse_endpoint
+from gateway.config import Config
 from gateway.rules import supervision
 from gateway.rules.supervision import Access
 
@@ -33,9 +33,8 @@ class Command(BaseCommand):
 
     def handle(self, *, setup: bool, **options: object) -> None:
         config: Config = settings.SMG
-        web = parse_endpoint(os.environ.get("SMG_WEB_LISTEN") or "127.0.0.1:8000", 8000, "SMG_WEB_LISTEN")
         lock = only_one(config.var_dir)
-        refuse_taken_ports(config, web)
+        refuse_taken_ports(config)
         if setup:
             self._set_up(config)
             self.stdout.flush()
@@ -43,7 +42,7 @@ class Command(BaseCommand):
             exist_ok=True
         )  # static files are found in the tree; whitenoise wants the place
         connections.close_all()  # the parts have their own
-        code = asyncio.run(run(config, web))
+        code = asyncio.run(run(config))
         lock.close()
         self.stdout.write("Stopped.")
         sys.exit(code)
@@ -56,10 +55,10 @@ class Command(BaseCommand):
             call_command("demo_setup")
 
 
-async def run(config: Config, web: Endpoint) -> int:
+async def run(config: Config) -> int:
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    specs = supervisor.parts(config, web)
-    return await supervisor.Supervisor(specs, write, colour=colour).run(lambda: greeting(config, web))
+    specs = supervisor.parts(config)
+    return await supervisor.Supervisor(specs, write, colour=colour).run(lambda: greeting(config))
 
 
 def write(data: bytes) -> None:
@@ -67,12 +66,12 @@ def write(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-async def greeting(config: Config, web: Endpoint) -> str:
+async def greeting(config: Config) -> str:
     access = read_access(config.var_dir / "demo.json") if config.demo else None
     line = supervision.send_line(access, swaks=shutil.which("swaks") is not None) if access else ""
     degraded = supervision.degraded_lines(await supervisor.outside_parts(config))
     smtp = ", ".join([*map(str, config.smtp_listen), *(f"{each} (TLS)" for each in config.smtps_listen)])
-    return supervision.banner(access.url if access else f"http://{web}", smtp, access, line, degraded)
+    return supervision.banner(access.url if access else config.public_url, smtp, access, line, degraded)
 
 
 def read_access(path: Path) -> Access | None:
@@ -97,9 +96,14 @@ def only_one(var_dir: Path) -> TextIOWrapper:
     return lock
 
 
-def refuse_taken_ports(config: Config, web: Endpoint) -> None:
+def refuse_taken_ports(config: Config) -> None:
+    """Before anything starts: a part that finds its port taken would only be started again and again."""
+    if config.demo and supervisor.taken(supervisor.DEMO_SINK):
+        raise CommandError(
+            f"{supervisor.DEMO_SINK} is in use: the demo's sink needs it (does another demo run?)"
+        )
     wanted = {
-        "SMG_WEB_LISTEN": [web],
+        "SMG_WEB_LISTEN": [config.web_listen],
         "SMG_SMTP_LISTEN": config.smtp_listen,
         "SMG_SMTPS_LISTEN": config.smtps_listen,
     }
