@@ -23,7 +23,7 @@ from blacklist.admin.ticket_forms import (
     RiskForm,
     SubmittedForm,
 )
-from blacklist.control import desk, prechecks
+from blacklist.control import desk, drafts, prechecks
 from blacklist.models import DelistingTicket
 from blacklist.rules.requests import RequestClass
 from blacklist.rules.tickets import ENDED, MOVES, State
@@ -76,14 +76,14 @@ class DelistingTicketAdmin(StaffAdmin):
         (_("How this list is handled"), {"fields": ["way", "where", "notes", "may_send"]}),
         (_("Evidence"), {"fields": ["prechecked_at", "prechecks_table"]}),
         (_("Cause"), {"fields": ["cause", "cause_text", "action_text", "fixed_at"]}),
-        (_("Request"), {"fields": ["draft_subject", "draft", "paste", "requested_at", "requested_by",
+        (_("Request"), {"fields": ["draft_subject", "draft", "paste", "hoster_letter", "requested_at", "requested_by",
         "request_via", "request_ref"]}),
         (_("History"), {"fields": ["close_reason", "risk_until", "history"]}),
     ]  # fmt: skip
     readonly_fields = [
         "target", "list_name", "severity", "deadline", "since", "times_listed", "answer", "reason",
         "last_check", "impact", "way",
-        "where", "notes", "may_send", "prechecks_table", "draft", "paste", "history",
+        "where", "notes", "may_send", "prechecks_table", "draft", "paste", "hoster_letter", "history",
     ]  # fmt: skip
     actions = [
         at_once("take", _("Take it: I look for the cause"), desk.assign),
@@ -204,6 +204,10 @@ class DelistingTicketAdmin(StaffAdmin):
     @admin.display(description=_("text of the request"))
     def draft(self, obj: DelistingTicket) -> SafeString:
         return SafeString(linebreaksbr(obj.draft_text, autoescape=True))
+
+    @admin.display(description=_("letter to the owner of our network"))
+    def hoster_letter(self, obj: DelistingTicket) -> SafeString:
+        return SafeString(linebreaksbr(drafts.hoster_letter(obj), autoescape=True))
 
     @admin.display(description=_("fields to paste"))
     def paste(self, obj: DelistingTicket) -> SafeString:

@@ -98,3 +98,12 @@ def _volume(ticket: DelistingTicket) -> tuple[int | None, int | None]:
         return None, None
     after = counts.filter(hour__gte=fixed).aggregate(total=Sum("accepted"))["total"] or 0
     return before // VOLUME_HOURS, round(after / hours_since)
+
+
+def hoster_letter(ticket: DelistingTicket) -> str:
+    """For lists that only listen to the owner of the network: a mail to whoever we rent it from."""
+    ours = BlacklistSettings.load()
+    draft = draft_request(
+        facts_of(ticket), RequestClass.PROVIDER_ONLY, ours.hoster_mail, ours.hoster_language
+    )
+    return f"{ours.hoster_mail}\n\n{draft.text}".strip()

@@ -18,6 +18,7 @@ from blacklist.rules.types import Severity
 from gateway.models import Attempt, Gateway
 
 BATCH = 5000
+UNSETTLED = timedelta(minutes=2)
 
 
 def report_reply(gateway_name: str, destination: str, text: str, at: datetime) -> Listing | None:
@@ -45,7 +46,10 @@ def _target(gateway: Gateway, text: str) -> Target | None:
     return next((target for target in targets if is_about(text, target.value)), None)
 
 
-def _listing(target: Target, provider: Provider, reason: str, at: datetime) -> Listing:
+def _listing(target: Target, provider: Provider, reason: str, at: datetime) -> Listing | None:
+    """The open listing of the pair or a new one; None when a later check has already found the pair clean."""
+    if Listing.objects.filter(target=target, provider=provider, delisted_at__gte=at).exists():
+        return None
     known = Listing.objects.filter(target=target, provider=provider, delisted_at__isnull=True).first()
     if known is not None:
         known.last_seen = (
@@ -59,25 +63,31 @@ def _listing(target: Target, provider: Provider, reason: str, at: datetime) -> L
 
 
 def scan_attempts() -> int:
-    """Read the deliveries since the last time; returns how many named a list. Called by the clock every few minutes."""
+    """Read the deliveries since the last time; returns how many named a list. Called by the clock every few minutes.
+
+    Ids are given before rows are committed, so the last two minutes are read again: saying it twice changes nothing.
+    """
     settings = BlacklistSettings.load()
+    now = timezone.now()
     if settings.last_attempt == 0:  # the first time: what was refused long ago is no news
-        newest = Attempt.objects.filter(at__lt=timezone.now() - timedelta(days=1)).aggregate(
-            newest=Max("id")
-        )["newest"]
-        settings.last_attempt = newest or 0
-    rows = (
-        Attempt.objects.filter(id__gt=settings.last_attempt, code__gte=400, gateway__isnull=False)
-        .select_related("gateway")
-        .order_by("id")[:BATCH]
-    )
-    named = 0
-    for attempt in rows:
-        name = attempt.gateway.name if attempt.gateway else ""
-        named += report_reply(name, attempt.remote_host, attempt.text, attempt.at) is not None
-        settings.last_attempt = attempt.pk
+        settings.last_attempt = _newest_before(now - timedelta(days=1))
+    fresh = Attempt.objects.filter(id__gt=settings.last_attempt, code__gte=400, gateway__isnull=False)
+    rows = list(fresh.select_related("gateway").order_by("id")[:BATCH])
+    named = sum(_report(attempt) for attempt in rows)
+    settled = _newest_before(now - UNSETTLED)
+    seen = min(settled, rows[-1].pk) if len(rows) == BATCH else settled
+    settings.last_attempt = max(settings.last_attempt, seen)
     settings.save(update_fields=["last_attempt"])
     return named
+
+
+def _newest_before(at: datetime) -> int:
+    return Attempt.objects.filter(at__lt=at).aggregate(newest=Max("id"))["newest"] or 0
+
+
+def _report(attempt: Attempt) -> bool:
+    name = attempt.gateway.name if attempt.gateway else ""
+    return report_reply(name, attempt.remote_host, attempt.text, attempt.at) is not None
 
 
 def end_quiet_listings() -> int:

@@ -98,7 +98,7 @@ def missing_facts(facts: Facts) -> tuple[str, ...]:
 
 
 def _subject(facts: Facts) -> str:
-    return f"Removal request: {facts.target}{_codes(facts)} on {facts.list_name}"
+    return " ".join(f"Removal request: {facts.target}{_codes(facts)} on {facts.list_name}".split())
 
 
 def _codes(facts: Facts) -> str:

@@ -106,6 +106,35 @@ def test_deliveries_are_read_once_and_the_clock_asks_at_once(gateway, lab, acme,
     assert len(lab.questions) == asked
 
 
+def test_an_old_reply_does_not_open_what_was_found_clean_since(gateway, lab, acme, monkeypatch):
+    add_list(lab, "zen")
+    monkeypatch.setattr(runs, "manual_options", lab.options)
+    make_attempt(
+        make_message(acme).recipients.get(),
+        gateway=gateway,
+        code=550,
+        text="192.0.2.10 blocked using zen.lab",
+    )
+    schedules.read_replies()
+    assert DelistingTicket.objects.get().state == "dropped"
+    schedules.read_replies()  # reads the last two minutes again
+    assert DelistingTicket.objects.count() == 1
+    assert DelistingTicket.objects.get().state == "dropped"
+
+
+def test_a_long_log_is_read_on_from_where_it_was(gateway, acme, monkeypatch):
+    from blacklist.control.replies import scan_attempts
+    from blacklist.models import BlacklistSettings
+
+    monkeypatch.setattr("blacklist.control.replies.BATCH", 2)
+    recipient = make_message(acme).recipients.get()
+    long_ago = timezone.now() - timedelta(hours=1)
+    texts = ["busy", "busy", "busy", "see https://ipcheck.proofpoint.com/?ip=192.0.2.10"]
+    last = [make_attempt(recipient, gateway=gateway, code=450, text=text, at=long_ago) for text in texts][-1]
+    assert [scan_attempts() for _ in range(3)] == [0, 1, 0]
+    assert BlacklistSettings.load().last_attempt == last.pk
+
+
 def test_a_listing_from_replies_ends_when_nobody_names_it_any_more(gateway):
     with time_machine.travel("2026-03-01 05:00+00:00", tick=False) as clock:
         say("554 blocked - see https://ipcheck.proofpoint.com/?ip=192.0.2.10")
