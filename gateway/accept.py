@@ -12,6 +12,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from gateway.reception import Gatekeeper, Login, Reception, Session, Timeouts, login_by_network
@@ -93,7 +94,8 @@ class Acceptor:
         if outcome.reply.is_permanent:
             self._failed_logins += 1
             guard.failed(ip, username, self._reception.monotonic())
-        return self.refuse("auth", outcome)
+        named = {**outcome.detail, "username": username[:MAX_USERNAME]}  # the set-up page finds its owner by this
+        return self.refuse("auth", replace(outcome, detail=named))
 
     async def _authenticate(self, identity: str, username: str, secret: str) -> Login | Refused:
         detail = {"username": username[:MAX_USERNAME]}
