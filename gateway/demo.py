@@ -31,6 +31,10 @@ ZONE = {
         "TXT": ['"v=spf1 a:spf.smg.example -all"'],
     },
     "mx.acme.example": {"A": ["192.0.2.11"]},
+    "acme-news.example": {
+        "MX": ["10 mx.acme.example."],
+        "TXT": ['"v=spf1 a:spf.smg.example -all"'],
+    },
     "globex.example": {"MX": ["10 mx.globex.example."], "A": ["192.0.2.20"]},
     "mx.globex.example": {"A": ["192.0.2.21"]},
     "spf.smg.example": {"A": ["192.0.2.1", "192.0.2.2", "192.0.2.3"]},

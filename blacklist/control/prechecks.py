@@ -37,7 +37,8 @@ def precheck(ticket: DelistingTicket, open_resolver: OpenResolver) -> list[Check
     """Look everything up anew and write the draft with it. Look-ups that fail are 'not known', never 'in order'."""
     target = ticket.listing.target
     helo = target.gateway.hostname if target.gateway else ""
-    found = _in_thread(lambda: _look(open_resolver(), target.kind, target.value, helo))
+    resolver = open_resolver()  # in this thread: the demo's reads the database
+    found = _in_thread(lambda: _look(resolver, target.kind, target.value, helo))
     checks = [*found, *evidence.gather(ticket)]
     ticket.prechecks, ticket.prechecked_at = [check.as_json() for check in checks], timezone.now()
     ticket.save(update_fields=["prechecks", "prechecked_at"])

@@ -10,13 +10,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.utils import timezone
 
-from blacklist.control import alerts, confirm, evaluate, prechecks
+from blacklist.control import alerts, confirm, demo, evaluate, prechecks
 from blacklist.control.lease import Lease, hold_lease
 from blacklist.control.plan import Pair, RunPlan, plan_run
 from blacklist.control.providers import ensure_providers
@@ -53,12 +53,19 @@ class Options:
 
 
 def scheduled_options() -> Options:
-    return Options(pace=Pace(jitter_s=JITTER_S))
+    return _in_demo(Options(pace=Pace(jitter_s=JITTER_S)))
 
 
 def manual_options() -> Options:
     """Somebody waits for the answer: no jitter, and no quarter of an hour until the second question."""
-    return Options(confirm_latest_s=MANUAL_LATEST_S, retry=False)
+    return _in_demo(Options(confirm_latest_s=MANUAL_LATEST_S, retry=False))
+
+
+def _in_demo(options: Options) -> Options:
+    """The demo's lists live in memory: there is no cache to outlast."""
+    if not demo.is_on():
+        return options
+    return replace(options, open_asker=demo.demo_lists(), pace=demo.PACE, confirm_after_s=0.0)
 
 
 def start(

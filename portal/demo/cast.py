@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.auth.hashers import make_password
 from django.utils import timezone
 
 from gateway.control import credentials, customers, dkim, domain_checks, domains, gateways, tls_rules
@@ -39,8 +40,9 @@ def make_cast() -> Access:
     acme = make_customer("acme", name="ACME", alert_email="ops@acme.example", rate_limit=100)
     globex = make_customer("globex", name="Globex", alert_email="it@globex.example", language="de")
     password, support_password = new_password(), new_password()
+    hashed = make_password(password)  # once: each takes half a second
     for email, slug, role in PEOPLE:
-        make_person(email, password, {"acme": acme, "globex": globex}[slug], role)
+        make_person(email, hashed, {"acme": acme, "globex": globex}[slug], role)
     make_support(support_password)
     make_domains(acme, globex)
     make_rules(acme)
@@ -59,13 +61,13 @@ def make_customer(slug: str, **values: Any) -> Customer:
     return there or customers.create(actor=ACTOR, slug=slug, **values)
 
 
-def make_person(email: str, password: str, customer: Customer, role: str) -> None:
-    user = _user(email, password)
+def make_person(email: str, hashed: str, customer: Customer, role: str) -> None:
+    user = _user(email, hashed)
     Membership.objects.get_or_create(user=user, customer=customer, defaults={"role": role})
 
 
 def make_support(password: str) -> None:
-    user = _user(SUPPORT, password)
+    user = _user(SUPPORT, make_password(password))
     user.is_staff = user.is_superuser = True
     user.save(update_fields=["is_staff", "is_superuser"])
 
@@ -74,6 +76,7 @@ def make_domains(acme: Customer, globex: Customer) -> None:
     proven = [
         domains.add(acme, "acme.example", actor=ACTOR),
         domains.add(globex, "globex.example", actor=ACTOR),
+        domains.add(acme, "acme-news.example", actor=ACTOR),
     ]
     for domain in proven:
         domains.verify(domain, actor=ACTOR)
@@ -125,8 +128,8 @@ def new_password() -> str:
     return "-".join(secrets.token_hex(2) for _ in range(4))
 
 
-def _user(email: str, password: str) -> User:
+def _user(email: str, hashed: str) -> User:
     user = User.objects.filter(email=email).first() or User.objects.create_user(email)
-    user.set_password(password)
+    user.password = hashed
     user.save(update_fields=["password"])
     return user

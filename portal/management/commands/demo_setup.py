@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from gateway.models import Customer
 from portal.demo.cast import PEOPLE, SUPPORT, Access, make_cast
+from portal.demo.reputation import make_history
 from portal.demo.traffic import Traffic
 
 
@@ -25,12 +26,14 @@ class Command(BaseCommand):
                 "demo_setup would put invented customers into a real gateway: set SMG_DEMO=on first."
             )
         access = make_cast()
-        number = Traffic(Customer.objects.get(slug="acme"), timezone.now()).make()
+        now = timezone.now()
+        number = Traffic(Customer.objects.get(slug="acme"), now).make()
+        checks = make_history(now)
         target = settings.SMG.var_dir / "demo.json"
         write_private(
             target, json.dumps(as_json(access), indent=2)
         )  # last: its presence says that all is there
-        self.stdout.write(f"{number} messages made; access is in {target}")
+        self.stdout.write(f"{number} messages and {checks} blacklist checks made; access is in {target}")
 
 
 def as_json(access: Access) -> dict[str, object]:
