@@ -2,13 +2,13 @@
 
 Every accepted message is counted in memory. A login that sent enough since the last look is looked at within a second,
 in the database, over all processes; the first process of a node also patrols all active logins now and then. A look
-costs at most a twentieth of the reader's time: after a slow one the next comes later.
+costs at most a tenth of the reader's time: after a slow one the next comes later.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 LOOK_RECIPIENTS = 50  # accepted in this process since the last look
 LOOK_BAD = 10  # or messages judged suspect or spam
-LEAST_PAUSE_S = 2.0
-COST_FACTOR = 20.0  # pause between two looks at a login, as a multiple of what the last one took
+LEAST_PAUSE_S = 1.0
+COST_FACTOR = 10.0  # pause between two looks at a login, as a multiple of what the last one took
 BASELINE_S = 1800.0  # how long a baseline is good
 NOTABLE_S = 3600.0
-LATE_ROUNDS = 5  # seconds after a blow in which late arrivals are held as they come
+LATE_ROUNDS = 10  # looks after a blow in which late arrivals are held as they come
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class _Watched:
 
 
 class Fuse:
-    """One per relay process. `note` every accepted message, call `look` once a second and `patrol` now and then."""
+    """One per relay process. `note` every accepted message, call `look` all the time and `patrol` now and then."""
 
     def __init__(
         self,
@@ -57,7 +57,10 @@ class Fuse:
         utc_now: Callable[[], datetime],
         monotonic: Callable[[], float],
         limits: Limits | None = None,
+        on_blow: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """`on_blow` is awaited as soon as a login was stopped (the relay reads its policy anew)."""
+        self._on_blow = on_blow
         self._database = database
         self._utc_now = utc_now
         self._monotonic = monotonic
@@ -142,5 +145,7 @@ class Fuse:
         if not await self._database.write(fuse.contain, fuse.Stop(credential_id, breach)):
             return
         self._late_rounds = LATE_ROUNDS
+        if self._on_blow is not None:
+            await self._on_blow()
         while await self._database.write(fuse.hold_rest, credential_id):
             pass

@@ -57,7 +57,7 @@ RENEW_S = 60.0
 PROBE_S = 10.0
 MAINTENANCE_S = 20.0
 DANE_TEST_S = 3600.0
-FUSE_S = 1.0
+FUSE_S = 0.5
 PATROL_S = 30.0
 SPOOL_S = 3600.0
 DRAIN_S = 4.0
@@ -139,7 +139,7 @@ class Relay:
         router = Router(resolver, config, StsPolicies.from_config(config, resolver, utc_now))
         judge = SpamJudge(config, database)
         limiter = RateLimiter(database)
-        fuse = Fuse(database, utc_now=utc_now, monotonic=time.monotonic)
+        fuse = Fuse(database, utc_now=utc_now, monotonic=time.monotonic, on_blow=self._refresh_policy)
         writer = NdrMail(config, queue.load_body, self._ids)
         reporter = Reporter(database, config, writer, queue.forget, utc_now=utc_now, meters=self._meters)
         scheduler = Scheduler(
