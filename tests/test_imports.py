@@ -47,7 +47,9 @@ ORM_PLACES = {
     "admin",
 }
 ORM_MODULES = ("django.db", "gateway.models", "django.contrib")
-ORM_EXCEPTIONS: dict[str, str] = {"gateway.demo_dns": "the demo publishes the records of what is in the database"}
+ORM_EXCEPTIONS: dict[str, str] = {
+    "gateway.demo_dns": "the demo publishes the records of what is in the database"
+}
 
 
 @dataclass(frozen=True)
