@@ -390,3 +390,13 @@ def test_a_suspended_customer_is_marked(acme: World, sam: Client) -> None:
     customers.suspend(acme.customer, actor=SAM, reason="spam wave")
     assert "Suspended" in sam.get(reverse("support_customers")).content.decode()
     assert DkimKey.objects.exists()
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="statement time-outs are PostgreSQL's")
+def test_a_search_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    from portal.support import base
+
+    monkeypatch.setattr(base, "LONGEST_QUERY_MS", 50)
+    with pytest.raises(base.TooSlowError), base.bounded(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(5)")
+    assert User.objects.count() == 0  # the connection works on
