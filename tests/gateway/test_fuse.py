@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any, TypeVar
 
 import pytest
 from django.core import mail
+from django.core.management import call_command
 
 from gateway.control import credentials, queue, queue_filter
 from gateway.control.fuse import Stop, contain, hold_late, hold_rest
@@ -308,3 +311,12 @@ def test_held_mail_is_released_and_deleted_by_filter(web: Credential) -> None:
     assert queue_filter.apply("release", chosen.rows(), actor="alice@acme.example") == 1
     rest = queue_filter.QueueFilter(credential=web.id, reason="abuse", state="held")
     assert queue_filter.apply("cancel", rest.rows(), actor="alice@acme.example") == 5
+
+
+def test_the_command_line_knows_logins(web: Credential) -> None:
+    attack(web, 3)
+    make_message(web.customer, credential=make_credential(web.customer, "other"), at=NOW, state="queued")
+    contain([Stop(web.id, BREACH)])
+    output = StringIO()
+    call_command("queue", "cancel", "--login", "ACME-web", "--reason", "abuse", "--json", stdout=output)
+    assert json.loads(output.getvalue()) == {"changed": 3}

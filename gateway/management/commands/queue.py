@@ -27,6 +27,7 @@ class Command(BaseCommand):
         parser.add_argument("--domain", help="recipient domain")
         parser.add_argument("--recipient", help="recipient address")
         parser.add_argument("--sender", help="envelope sender")
+        parser.add_argument("--login", help="SMTP login that handed it over")
         parser.add_argument("--message", help="message id, as in the 250 reply")
         parser.add_argument("--reason", help="reason of the last deferral or hold")
         parser.add_argument("--state", choices=[state.value for state in OPEN])
@@ -53,7 +54,7 @@ class Command(BaseCommand):
     def _is_filtered(options: dict[str, Any]) -> bool:
         return any(
             options[name]
-            for name in ("customer", "domain", "recipient", "sender", "message", "reason", "state")
+            for name in ("customer", "domain", "recipient", "sender", "login", "message", "reason", "state")
         )
 
     @staticmethod
@@ -63,6 +64,7 @@ class Command(BaseCommand):
             "domain": options["domain"] and options["domain"].lower(),
             "address": options["recipient"],
             "message__sender": options["sender"],
+            "message__credential__username__iexact": options["login"],
             "reason": options["reason"],
             "state": options["state"],
         }
