@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -18,7 +19,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from gateway.control import customers
-from gateway.models import Credential, Customer, Message, Recipient, SetupEvent
+from gateway.models import Credential, Customer, Message, Recipient, Refusal, SetupEvent
+from gateway.rules.ids import first_id
 from portal.access import access_customer, current_membership, may_write, page
 from portal.customer.client_configs import client_configs, connection
 from portal.customer.domain_words import record_views
@@ -26,6 +28,7 @@ from portal.customer.message_rows import shown_state
 from portal.customer.reply_words import Meaning, meaning_of
 
 LOOK_BACK = timedelta(minutes=30)
+A_MOMENT = timedelta(seconds=2)
 STOP_POLLING = 286  # htmx ends polling at this status
 
 STAGES: tuple[tuple[str, str | Promise], ...] = (
@@ -97,11 +100,32 @@ def setup_live(request: HttpRequest) -> HttpResponse:
 def live_context(customer: Customer) -> dict[str, Any]:
     """The stages of the session that came furthest lately, joined with the message it handed over."""
     since = timezone.now() - LOOK_BACK
-    events = list(customer.setup_events.filter(at__gte=since).order_by("-id")[:200])
-    best = best_session(events)
+    noted = [
+        *customer.setup_events.filter(at__gte=since).order_by("-id")[:200],
+        *refused_logins(customer, since),
+    ]
+    best = best_session(sorted(noted, key=lambda event: event.at, reverse=True))
     message = _message(customer, best)
     steps = stages(best, message)
     return {"steps": steps, "finished": steps[-1].state == "done", "setup_message": message}
+
+
+def refused_logins(customer: Customer, since: datetime) -> list[SetupEvent]:
+    """Logins that failed before the relay could know whose server it was: found by the user name that was tried."""
+    names = list(customer.credentials.values_list("username", flat=True))
+    tried = Q(username__in=names) | Q(detail__username__in=names)
+    refused = Refusal.objects.filter(tried, at__gte=since, customer=None, stage="auth").order_by("-id")[:5]
+    return [event for refusal in refused for event in _failed_login(customer, refusal)]
+
+
+def _failed_login(customer: Customer, refusal: Refusal) -> list[SetupEvent]:
+    """The stages that such a session must have reached, and the reply it ended with."""
+    reply = " ".join(part for part in (str(refusal.code), refusal.enhanced, refusal.text) if part)
+    told = {"connected": "", "tls": "", "login": reply}
+    return [
+        SetupEvent(customer=customer, at=refusal.at, session=f"refusal {refusal.pk}", stage=stage, reply=text)
+        for stage, text in reversed(told.items())
+    ]
 
 
 def best_session(events: list[SetupEvent]) -> list[SetupEvent]:
@@ -163,8 +187,19 @@ def split_reply(reply: str) -> tuple[int, str, str]:
 
 
 def _message(customer: Customer, events: list[SetupEvent]) -> Message | None:
-    ids = [event.message for event in events if event.message]
-    return Message.objects.filter(customer=customer, pk=ids[-1]).first() if ids else None
+    """What the session handed over: named by the event, else the customer's message of that very moment."""
+    accepted = next((event for event in events if event.stage == "accepted" and not event.reply), None)
+    if accepted is None:
+        return None
+    if accepted.message:
+        return Message.objects.filter(customer=customer, pk=accepted.message).first()
+    begun, ended = min(event.at for event in events) - A_MOMENT, accepted.at + A_MOMENT
+    ids = first_id(_ms(begun)), first_id(_ms(ended))
+    return customer.messages.filter(id__range=ids).order_by("-id").first()
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
 
 
 def _chosen(logins: list[Credential], wanted: str) -> Credential | None:
