@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import logging
 import os
 import shutil
 import sys
@@ -52,7 +53,9 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         if config.demo and not (config.var_dir / "demo.json").exists():
             self.stdout.write("Making a demo customer with some days of mail")
+            logging.disable(logging.INFO)  # its days of checks would fill the screen
             call_command("demo_setup")
+            logging.disable(logging.NOTSET)
 
 
 async def run(config: Config) -> int:
