@@ -255,6 +255,9 @@ RECIPIENT_FILTERS = [
 ]
 
 
+INDEXED = ("state", "address", "domain")
+
+
 class RecipientViewSet(ReadViewSet):
     """Recipients of all messages, newest first."""
 
@@ -262,9 +265,16 @@ class RecipientViewSet(ReadViewSet):
     serializer_class = RecipientSerializer
     lookup_value_regex = TEXT_ID
 
+    @property
+    def ordering(self) -> tuple[str, ...]:
+        """With a filter an index of recipients gives the order (customer, filter, id), without one that of messages."""
+        return ("-pk",) if any(map(self.request.query_params.get, INDEXED)) else ("-message_id", "-pk")
+
     def narrow(self, rows: QuerySet[Recipient]) -> QuerySet[Recipient]:
         given = self.request.query_params
-        for name in ("state", "address", "domain"):
+        if self.ordering != ("-pk",):
+            rows = rows.filter(message__customer=self.customer)
+        for name in INDEXED:
             if given.get(name):
                 rows = rows.filter(**{name: given[name]})
         if given.get("message"):

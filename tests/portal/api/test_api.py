@@ -463,3 +463,24 @@ def test_only_owners_change_the_team(
     assert (invited.status_code, invited.json()["email"]) == (202, "new@acme.example")
     last = alice.delete(f"/api/v1/team/{acme.ids['team']}/")
     assert (last.status_code, alice.get("/api/v1/settings/").status_code) == (400, 200)
+
+
+@pytest.mark.parametrize(
+    "path", ["recipients/?limit=2", "recipients/?limit=2&state=queued", "webhook-deliveries/?limit=2"]
+)
+def test_every_list_is_paged_without_loss(path: str, acme: World, globex: World, alice: APIClient) -> None:
+    from portal.webhooks import endpoints
+    from tests.portal.api.conftest import _mail
+
+    for _times in range(4):
+        _mail(acme, "acme")
+        endpoints.send_test(acme.customer.webhooks.get(), actor="test")
+    seen: list[str] = []
+    url: str | None = f"/api/v1/{path}"
+    while url:
+        page = alice.get(url).json()
+        seen += [row["id"] for row in page["results"]]
+        url = page["next"]
+    assert len(seen) == len(set(seen)) == 5
+    if "recipients" in path:
+        assert seen == sorted(seen, reverse=True)
