@@ -30,8 +30,8 @@ MAX_RUNNING = 200  # parcels on their way at once, per process
 MAX_WAITING = 2000  # parcels in memory
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 START_LIMIT = 5.0
-BREAKER_FAILURES = 4
-BREAKER_MIN_S = 60.0
+BREAKER_FAILURES = 4  # in a row, each begun after the one before it had failed
+BREAKER_MIN_S = 5.0
 BREAKER_MAX_S = 1800.0
 BREAKER_MEMORY_S = 3600.0
 STARVED_TRIES = 8
@@ -54,6 +54,7 @@ class Lane:
     limit: float = START_LIMIT
     running: int = 0
     failures: int = 0
+    failed_at: float = 0.0  # the last failure that counted, monotonic
     closed_until: float = 0.0  # breaker, monotonic
     sent: deque[float] = field(default_factory=deque)  # start times within the last minute, when shaped
     queues: dict[int | None, deque[Parcel]] = field(default_factory=dict)
@@ -96,10 +97,17 @@ class Lane:
         self.failures = 0
         self.closed_until = 0.0
 
-    def failed(self, now: float) -> None:
-        """Halve the concurrency; leave the destination alone for longer with each failure in a row."""
+    def failed(self, now: float, begun: float) -> None:
+        """Halve the concurrency; leave the destination alone for longer with each failure in a row.
+
+        Attempts that were under way together fail together: forty of them are still one sign of trouble, or a next hop
+        that was away for a second would be left alone for half an hour.
+        """
+        if begun < self.failed_at:
+            return
         self.limit = max(1.0, self.limit / 2)
         self.failures += 1
+        self.failed_at = now
         if self.failures >= BREAKER_FAILURES:
             pause_s = min(BREAKER_MAX_S, BREAKER_MIN_S * 2 ** (self.failures - BREAKER_FAILURES))
             self.closed_until = now + pause_s
@@ -216,6 +224,7 @@ class Scheduler:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, lane: Lane, parcel: Parcel) -> None:
+        begun = self._monotonic()
         try:
             outcomes = await self._attempt(lane, parcel)
         finally:
@@ -223,7 +232,7 @@ class Scheduler:
             self._running[parcel.mail.customer_id] -= 1
             self._running_total -= 1
             self._note_waiting(parcel, -1)
-        self._learn(lane, outcomes)
+        self._learn(lane, outcomes, begun)
         self._pump(lane)
         self._pump_starved()
 
@@ -249,13 +258,13 @@ class Scheduler:
         parcel.recipients = [recipient for recipient in parcel.recipients if recipient.id in ours]
         return bool(parcel.recipients)
 
-    def _learn(self, lane: Lane, outcomes: list[Outcome]) -> None:
+    def _learn(self, lane: Lane, outcomes: list[Outcome], begun: float) -> None:
         if not outcomes:
             return
         if any(outcome.state in (State.DELIVERED, State.BOUNCED) for outcome in outcomes):
             lane.succeeded()
         elif all(outcome.stage in UNREACHABLE for outcome in outcomes):
-            lane.failed(self._monotonic())
+            lane.failed(self._monotonic(), begun)
             self._close_if_dead(lane)
         elif all(outcome.state == State.QUEUED for outcome in outcomes):
             lane.limit = max(1.0, lane.limit / 2)  # it talks but defers: be gentle

@@ -147,6 +147,18 @@ async def test_a_dead_destination_is_left_alone_and_its_mail_goes_back() -> None
     assert world.sent[-1][2] == "live.example"
 
 
+async def test_attempts_that_fail_together_are_one_sign_of_trouble() -> None:
+    world = World()
+    world.scheduler.offer([parcel() for _ in range(30)])
+    await settle()
+    closed = []
+    for _ in range(module.BREAKER_FAILURES):
+        world.clock += 1
+        await world.answer(State.QUEUED, Stage.CONNECT, number=len(world.answers))
+        closed.append(world.scheduler.numbers["closed_lanes"])
+    assert closed == [0, 0, 0, 1]
+
+
 async def test_another_gateway_of_the_pool_is_used_when_one_does_not_get_through() -> None:
     world = World(GOOD1, GOOD2)
     lane = world.scheduler._lanes.setdefault((1, "partner.example"), Lane(1, "partner.example"))
