@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from django.conf import settings
 
@@ -149,7 +150,8 @@ def _test_entries() -> frozenset[str]:
     found: set[str] = set()
     for row in shipped_providers():
         if row["zone"] and row["status_as_known"] != "dead":
-            spec = build_spec(Cells(**{name: row.get(name, "") for name in COLUMNS}))
+            cells: dict[str, Any] = {name: row.get(name, "") for name in COLUMNS}
+            spec = build_spec(Cells(**cells))
             found.update(name.lower() for kind in spec.kinds for name in test_names(spec, kind)[0])
     return frozenset(found)
 

@@ -47,6 +47,7 @@ def make_cast() -> Access:
     make_domains(acme, globex)
     make_rules(acme)
     make_login(acme, "acme-erp", label="Invoices from the ERP", senders=["invoices@acme.example"])
+    make_login(acme, "acme-crm", label="Customer database")
     make_login(globex, "globex-mail", label="Exchange")
     return Access(password, support_password, fresh_secret(acme, "acme-web"))
 

@@ -15,13 +15,36 @@ SPAM_SUBJECTS = (
     "You have won, claim now",
     "Re: your account will be closed",
 )
-SENDERS = (
-    "shop@acme.example",
-    "invoices@acme.example",
-    "alice@acme.example",
-    "support@acme.example",
-    "news@acme.example",
-)
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Who sends: one login of one customer, from one place."""
+
+    login: str
+    domain: str
+    people: tuple[str, ...]
+    client_ip: str
+    helo: str
+    a_day: int = 0  # messages on a working day
+    node: int = 0  # keeps the ids of several customers apart
+
+    @property
+    def senders(self) -> tuple[str, ...]:
+        return tuple(f"{name}@{self.domain}" for name in self.people)
+
+
+ACME = Voice(
+    "acme-web", "acme.example", ("shop", "invoices", "alice", "support", "news"), "192.0.2.10", "mail.acme.example",
+    a_day=110, node=1,
+)  # fmt: skip
+GLOBEX = Voice(
+    "globex-mail", "globex.example", ("charlie", "info", "vertrieb"), "203.0.113.40", "mail.globex.example",
+    a_day=25, node=5,
+)  # fmt: skip
+# Somebody else with the password of ACME's customer database: the abuse fuse stops this one.
+STOLEN = Voice("acme-crm", "acme.example", ("crm",), "203.0.113.199", "[203.0.113.199]")
+
 RECIPIENTS = (
     "dora@customer.example", "erik@customer.example", "fatima@partner.example", "office@partner.example",
     "giorgio@customer.example", "treasury@bank.example", "hannah@example.org", "ivan@example.net", "jana@example.com",
@@ -32,6 +55,17 @@ CLEAN_SYMBOLS = [["WORDING", 3.1], ["LINKS_VS_SENDER", -2.4], ["MESSAGE_ID", -1.
 SPAM_SYMBOLS = [
     ["WORDING", 31.5], ["SUBJECT", 14.2], ["LINK_SHORTENER", 12.8], ["IMAGE_ONLY", 9.6], ["MONEY", 6.1], ["BASE", 4.0],
 ]  # fmt: skip
+
+
+STOLEN_SUBJECTS = ("Your parcel is waiting", "Payment overdue: last reminder", "Confirm your account")
+STRANGERS = tuple(
+    f"{name}@example.{tld}" for name in ("r.meyer", "office", "hello", "k.lang") for tld in ("org", "net")
+)
+SUPPRESSED = (
+    ("gone@customer.example", "unknown_user", "550 5.1.1 User unknown"),
+    ("old-office@partner.example", "unknown_user", "550 5.1.1 No such recipient here"),
+    ("leo@example.net", "manual", "Asked us by phone not to be written to"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +80,7 @@ class Ending:
     cause: str = ""  # key of the code dictionary
     address: str = ""  # a recipient that fits
     first_try: str = ""  # reply of an earlier, temporary failure
+    gateway: str = ""  # a gateway that fits
 
 
 DELIVERED = Ending("delivered", 250, "2.0.0", "Ok: queued as {n}", "delivered")
@@ -70,7 +105,7 @@ FULL = Ending(
     address="full@partner.example",
 )
 POLICY = Ending(
-    "bounced", 550, "5.7.26", "Unauthenticated email from acme-shop.example is not accepted due to its DMARC policy",
+    "bounced", 550, "5.7.26", "Unauthenticated email from {domain} is not accepted due to its DMARC policy",
     "authentication", address="leo@example.net",
 )  # fmt: skip
 WAITING = Ending(
@@ -85,3 +120,8 @@ HELD = Ending(
     "held", 454, "4.7.0", "TLS not available: certificate does not match the name mx.bank.example", "tls_required",
     address="treasury@bank.example",
 )  # fmt: skip
+BLOCKED = Ending(
+    "bounced", 554, "5.7.1", "Service unavailable; Client host [192.0.2.2] blocked using bl.mailspike.net",
+    "blocklisted", address="einkauf@partner.example", gateway="mta02",
+)  # fmt: skip
+FRESH = Ending("queued", 0, "", "")  # not tried yet

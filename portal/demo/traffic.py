@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,29 +25,28 @@ from gateway.models import (
     NdrReport,
     Recipient,
     Refusal,
-    Suppression,
 )
 from gateway.rules.codes import explain
 from gateway.rules.ids import NODES, IdMaker
 from portal.demo import letters
-from portal.demo.letters import Ending
+from portal.demo.letters import Ending, Voice
 
-DAYS = 7
-A_DAY = 110  # messages on a working day
+DAYS = 14
 TLS = {"version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "verified": True, "policy": "opportunistic"}
 
 
 class Traffic:
     """Builds all rows first, then stores them in one transaction."""
 
-    def __init__(self, customer: Customer, now: datetime, seed: int = 7) -> None:
+    def __init__(self, customer: Customer, now: datetime, voice: Voice) -> None:
         self.customer = customer
         self.now = now
-        self.dice = random.Random(seed)  # noqa: S311 - a story, not a secret
-        self.ids = IdMaker(NODES - 1)
-        self.late_ids = IdMaker(NODES - 2)  # reports, and what still waits: made out of the order of time
+        self.voice = voice
+        self.dice = random.Random(voice.node)  # noqa: S311 - a story, not a secret
+        self.ids = IdMaker(NODES - voice.node)
+        self.late_ids = IdMaker(NODES - voice.node - 1)  # what is made out of the order of time: reports
         self.gateways = {pool: list(Gateway.objects.filter(pool=pool)) for pool in ("good", "bad")}
-        self.login = Credential.objects.filter(customer=customer, username="acme-web").first()
+        self.logins = {login.username: login for login in Credential.objects.filter(customer=customer)}
         self.messages: list[Message] = []
         self.recipients: list[Recipient] = []
         self.attempts: list[Attempt] = []
@@ -61,8 +61,10 @@ class Traffic:
             return 0
         for at in self._moments():
             self._message(at)
-        self._open_ones()
-        self._refusals()
+        self.ids = self.late_ids = IdMaker(NODES - self.voice.node - 2)
+        if self.voice is letters.ACME:
+            self._special_ones()
+            self._refusals()
         self._store()
         return len(self.messages)
 
@@ -75,7 +77,7 @@ class Traffic:
             share = (
                 (0.15 if local.weekday() > 4 else 1.0) * (9 if 7 <= local.hour < 18 else 1) / (11 * 9 + 13)
             )
-            number = round(A_DAY * share + self.dice.uniform(-0.5, 1.5))
+            number = round(self.voice.a_day * share + self.dice.uniform(-0.5, 1.5))
             yield from sorted(hour + timedelta(seconds=self.dice.randrange(3600)) for _ in range(number))
 
     def _message(self, at: datetime) -> None:
@@ -86,11 +88,22 @@ class Traffic:
         ending = self.dice.choices(endings, weights=(90, 5, 3, 1, 1))[0]
         self._add(at, self._pick(letters.SUBJECTS), ending)
 
-    def _open_ones(self) -> None:
-        self.ids = self.late_ids = IdMaker(NODES - 3)
+    def _special_ones(self) -> None:
+        """What makes ACME's pages worth a look: a listed gateway, a stolen login, mail that waits."""
+        for hours in (21, 19, 16):
+            self._add(self.now - timedelta(hours=hours), "Purchase order", letters.BLOCKED)
+        self._stolen()
         self._add(self.now - timedelta(minutes=50), "Statement of account", letters.HELD)
         self._add(self.now - timedelta(minutes=35), "Angebot 7731", letters.WAITING)
         self._add(self.now - timedelta(minutes=12), "Re: Delivery date", letters.WAITING)
+
+    def _stolen(self) -> None:
+        own, self.voice = self.voice, letters.STOLEN
+        for seconds in range(14):
+            ending = replace(letters.FRESH, address=self._pick(letters.STRANGERS))
+            at = self.now - timedelta(hours=3, seconds=40 - seconds)
+            self._add(at, self._pick(letters.STOLEN_SUBJECTS), ending, spam=True)
+        self.voice = own
 
     def _add(self, at: datetime, subject: str, ending: Ending, *, spam: bool = False) -> None:
         message = self._head(at, subject, spam)
@@ -102,17 +115,17 @@ class Traffic:
         self._count(message, ending, number)
 
     def _head(self, at: datetime, subject: str, spam: bool) -> Message:
-        sender = self._pick(letters.SENDERS)
+        sender, voice = self._pick(self.voice.senders), self.voice
         score = self.dice.uniform(62, 88) if spam else self.dice.uniform(1, 14)
         category = "clean" if not spam else "spam" if score >= 75 else "suspect"
         symbols = letters.SPAM_SYMBOLS if spam else letters.CLEAN_SYMBOLS
         pk = self.ids.next(int(at.timestamp() * 1000))
         subject = subject.format(n=self.dice.randrange(1000, 9999))
         return Message(
-            id=pk, customer=self.customer, credential=self.login, received_at=at, sender=sender,
-            sender_domain="acme.example", header_from=sender, subject=subject, message_id=f"<{pk}@acme.example>",
-            size_bytes=self.dice.randrange(3_000, 240_000), recipient_count=1, client_ip="192.0.2.10",
-            helo="mail.acme.example", client_tls="TLSv1.3 TLS_AES_256_GCM_SHA384", category=category,
+            id=pk, customer=self.customer, credential=self.logins.get(voice.login), received_at=at, sender=sender,
+            sender_domain=voice.domain, header_from=sender, subject=subject, message_id=f"<{pk}@{voice.domain}>",
+            size_bytes=self.dice.randrange(3_000, 240_000), recipient_count=1, client_ip=voice.client_ip,
+            helo=voice.helo, client_tls="TLSv1.3 TLS_AES_256_GCM_SHA384", category=category,
             score=round(score, 1), symbols=symbols, trace=self._trace(sender, score, category, symbols),
         )  # fmt: skip
 
@@ -125,8 +138,8 @@ class Traffic:
             "symbols": symbols,
         }
         steps = (
-            ("account", {"customer": self.customer.slug, "login": "acme-web"}, 0.1),
-            ("sender_domain", {"domain": "acme.example"}, 1.8),
+            ("account", {"customer": self.customer.slug, "login": self.voice.login}, 0.1),
+            ("sender_domain", {"domain": self.voice.domain}, 1.8),
             ("ownership", {"sender": sender}, 0.1),
             ("rate", {"limit": self.customer.rate_limit}, 0.3),
             ("authors", {"from": sender}, 0.2),
@@ -142,20 +155,24 @@ class Traffic:
     def _recipient(self, message: Message, ending: Ending) -> None:
         address = ending.address or self._pick(letters.RECIPIENTS)
         pool = "good" if message.category == "clean" else "bad"
-        gateway = self.dice.choice(self.gateways[pool])
+        wanted = [one for one in self.gateways[pool] if one.name == ending.gateway]
+        gateway = self.dice.choice(wanted or self.gateways[pool])
         at = message.received_at + timedelta(seconds=self.dice.uniform(0.2, 2.5))
-        text = ending.text.format(n=self.dice.randrange(10**8), to=address)
-        is_open = ending.state in ("queued", "held")
+        text = ending.text.format(n=self.dice.randrange(10**8), to=address, domain=self.voice.domain)
+        is_open, was_tried = ending.state in ("queued", "held"), bool(ending.code)
         recipient = Recipient(
             id=self.ids.next(int(message.received_at.timestamp() * 1000)), message=message, customer=self.customer,
-            address=address, domain=address.rpartition("@")[2], state=ending.state, pool=pool, attempts=1,
+            address=address, domain=address.rpartition("@")[2], state=ending.state, pool=pool, attempts=int(was_tried),
             next_attempt_at=self.now + timedelta(minutes=20) if ending.state == "queued" else None,
-            expires_at=message.received_at + timedelta(days=5), gateway=gateway,
-            remote_host=f"mx.{address.rpartition('@')[2]}", code=ending.code, enhanced=ending.enhanced, text=text,
-            reason=ending.reason, tls=self._tls(ending), settled_at=None if is_open else at,
+            expires_at=message.received_at + timedelta(days=5), reason=ending.reason,
+            settled_at=None if is_open else at,
         )  # fmt: skip
         self.recipients.append(recipient)
-        self._attempts(recipient, ending, at)
+        if was_tried:
+            recipient.gateway, recipient.remote_host = gateway, f"mx.{recipient.domain}"
+            recipient.code, recipient.enhanced, recipient.text = ending.code, ending.enhanced, text
+            recipient.tls = self._tls(ending)
+            self._attempts(recipient, ending, at)
         if ending.state == "bounced":
             self._report(recipient, at)
         if is_open:
@@ -246,10 +263,11 @@ class Traffic:
     ) -> None:
         self.refusals.append(
             Refusal(
-                at=at, customer=self.customer, credential=self.login, username="acme-web", stage=stage,
-                client_ip="192.0.2.10", helo="mail.acme.example", sender=sender, code=code, enhanced=enhanced,
+                at=at, customer=self.customer, credential=self.logins.get(self.voice.login),
+                username=self.voice.login, stage=stage, client_ip=self.voice.client_ip,
+                helo=self.voice.helo, sender=sender, code=code, enhanced=enhanced,
                 text=text, reason=reason,
-                trace=[{"step": "account", "outcome": "pass", "detail": {"login": "acme-web"}, "ms": 0.1}],
+                trace=[{"step": "account", "outcome": "pass", "detail": {"login": self.voice.login}, "ms": 0.1}],
             )
         )  # fmt: skip
         hour = self.counts[at.replace(minute=0, second=0, microsecond=0)]
@@ -264,13 +282,9 @@ class Traffic:
         ):  # fmt: skip
             model.objects.bulk_create(rows, batch_size=200)  # type: ignore[attr-defined,arg-type]
         HourlyCount.objects.bulk_create(
-            HourlyCount(customer=self.customer, hour=hour, domain="acme.example", **counts)
+            HourlyCount(customer=self.customer, hour=hour, domain=self.voice.domain, **counts)
             for hour, counts in self.counts.items()
         )
-        Suppression.objects.get_or_create(
-            customer=self.customer, address="gone@customer.example",
-            defaults={"reason": "unknown_user", "text": "550 5.1.1 User unknown"},
-        )  # fmt: skip
 
     def _tls(self, ending: Ending) -> dict[str, Any]:
         """A held message is the one whose certificate did not fit its rule."""

@@ -12,9 +12,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from gateway.models import Customer
+from portal.demo import letters
 from portal.demo.cast import PEOPLE, SUPPORT, Access, make_cast
+from portal.demo.doings import make_doings
 from portal.demo.reputation import make_history
 from portal.demo.traffic import Traffic
+
+VOICES = {"acme": letters.ACME, "globex": letters.GLOBEX}
 
 
 class Command(BaseCommand):
@@ -27,8 +31,11 @@ class Command(BaseCommand):
             )
         access = make_cast()
         now = timezone.now()
-        number = Traffic(Customer.objects.get(slug="acme"), now).make()
+        number = sum(
+            Traffic(Customer.objects.get(slug=slug), now, voice).make() for slug, voice in VOICES.items()
+        )
         checks = make_history(now)
+        make_doings(now)
         target = settings.SMG.var_dir / "demo.json"
         write_private(
             target, json.dumps(as_json(access), indent=2)
