@@ -19,7 +19,8 @@ WAIT_S = 60.0
 async def test_rspamd_knows_gtube_and_ordinary_mail(rspamd_url: str) -> None:
     found = await ask_rspamd(rspamd_url, mail(GTUBE), ASKED, WAIT_S)
     ordinary = await ask_rspamd(rspamd_url, HAM["en-reply"], ASKED, WAIT_S)
-    assert (found.value, [symbol.name for symbol in found.symbols][:1]) == (100.0, ["GTUBE"])
+    assert "GTUBE" in {symbol.name for symbol in found.symbols}, found
+    assert found.value >= 75
     assert ordinary.value < 40
     assert ordinary.required == 6.0
 
