@@ -102,9 +102,13 @@ def _row(value: str, role: Role, spec: ProviderSpec, verdict: Verdict, reason: s
 
 
 def _not_asked(value: str, kind: Kind, not_asked: dict[str, str], unfit: list[ProviderSpec]) -> Iterator[Row]:
-    """Lists that were not asked, with the reason: dead, without a key, or for another kind of target."""
+    """Lists that were not asked, with the reason: dead, without a key, or for another kind of target. What has no zone
+    is no list that could be asked, and is not named."""
     dead = set(Provider.objects.filter(known=Provider.Known.DEAD).values_list("slug", flat=True))
+    zoneless = set(Provider.objects.filter(zone="").values_list("slug", flat=True))
     for slug, why in not_asked.items():
+        if slug in zoneless:
+            continue
         status = Status.DEAD_LIST if slug in dead else Status.NOT_APPLICABLE
         yield Row(value, slug, status.value, (), f"not asked: {why}")
     for spec in unfit:

@@ -46,7 +46,13 @@ def _row(path: Path, number: int, row: dict[str | None, Any]) -> dict[str, str]:
 @lru_cache(maxsize=1)
 def shipped_providers() -> tuple[dict[str, str], ...]:
     """The default set: every known list, and the reputation systems that only replies show."""
-    return (*read_csv(DATA / "providers.csv"), *_reputation_rows())
+    return (*read_csv(DATA / "providers.csv"), *shipped_reputation())
+
+
+@lru_cache(maxsize=1)
+def shipped_reputation() -> tuple[dict[str, str], ...]:
+    """Reputation systems without DNS, in the form of list rows without a zone."""
+    return tuple(_reputation_rows())
 
 
 def _reputation_rows() -> Iterable[dict[str, str]]:

@@ -9,7 +9,13 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from blacklist.control.facts import FactsError, dead_zones, shipped_codes, shipped_providers
+from blacklist.control.facts import (
+    FactsError,
+    dead_zones,
+    shipped_codes,
+    shipped_providers,
+    shipped_reputation,
+)
 from blacklist.models import BlacklistSettings, Provider
 from blacklist.rules.dead import is_dead_zone
 from blacklist.rules.providers import parse_kinds
@@ -27,8 +33,13 @@ YES = frozenset({"yes", "true", "1", "on"})
 
 
 def ensure_providers() -> int:
-    """Load the shipped set into an empty database; returns how many lists were loaded."""
-    return 0 if Provider.objects.exists() else len(load_rows(shipped_providers(), actor="system"))
+    """Load the shipped set into an empty database, and reputation systems that are missing (no file of lists holds
+    them); returns how many were loaded."""
+    if not Provider.objects.exists():
+        return len(load_rows(shipped_providers(), actor="system"))
+    known = set(Provider.objects.values_list("slug", flat=True))
+    missing = [row for row in shipped_reputation() if row["slug"] not in known]
+    return len(load_rows(missing, actor="system")) if missing else 0
 
 
 @transaction.atomic
@@ -107,7 +118,8 @@ def _sentence(error: ValidationError) -> str:
 
 
 def _retire(exclude: list[int]) -> None:
-    for provider in Provider.objects.exclude(pk__in=exclude):
+    systems = [row["slug"] for row in shipped_reputation()]  # are in no file of lists
+    for provider in Provider.objects.exclude(pk__in=exclude).exclude(slug__in=systems):
         if provider.listings.exists():
             Provider.objects.filter(pk=provider.pk).update(enabled=False)
         else:

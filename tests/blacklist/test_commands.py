@@ -237,6 +237,11 @@ def test_replace_keeps_lists_with_a_history_switched_off(server, lists, tmp_path
     (tmp_path / "one.csv").write_text("slug,zone,kind,return_codes\nnew,new.lab,ip4,127.0.0.2=x\n")
     run("load_providers", str(tmp_path / "one.csv"), "--replace")
     assert list(Provider.objects.values_list("slug", flat=True)) == ["new"]
+    from blacklist.control.providers import ensure_providers
+
+    assert ensure_providers() == 6  # reputation systems without DNS are in no file of lists
+    run("load_providers", str(tmp_path / "one.csv"), "--replace")
+    assert Provider.objects.filter(slug="t-online").exists()
 
 
 def test_the_key_is_a_secret(server, lists, tmp_path, caplog):

@@ -86,6 +86,14 @@ def test_what_opens_nothing(gateway, text):
     assert not Listing.objects.exists()
 
 
+def test_systems_without_dns_are_known_whatever_lists_are_loaded(gateway, lab):
+    add_list(lab, "zen")
+    assert (
+        say("554 IP=192.0.2.10 - A problem occurred. Ask your postmaster for help (NOWL)").provider.slug
+        == "t-online"
+    )
+
+
 def test_unknown_gateways_are_ignored(gateway):
     assert say("blocked by ipcheck.proofpoint.com", gateway="nobody") is None
 

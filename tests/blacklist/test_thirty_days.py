@@ -123,6 +123,7 @@ def heard():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     "kill_at",
     [frozenset(), frozenset({72, 75, 144, 145, 240, 265, 311, 312, 336, 531, 695})],
