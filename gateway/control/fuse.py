@@ -19,7 +19,6 @@ from django.db.models import QuerySet
 from gateway.control import queue
 from gateway.control.credentials import blow_fuse
 from gateway.models import Credential, Recipient
-from gateway.rules.address import AddressError
 from gateway.rules.behaviour import Breach, sentences
 from gateway.rules.ids import first_id
 
@@ -108,7 +107,7 @@ def _tell(credential: Credential, breach: Breach, held: int) -> None:
         try:
             with transaction.atomic():
                 _letter(credential, breach, held, address, language).send()
-        except (AddressError, DatabaseError):
+        except (ValueError, DatabaseError):  # an address or a header that cannot be
             log.exception("could not tell about the abuse fuse", extra={"login": credential.username})
 
 
