@@ -58,9 +58,7 @@ def restore(text: str, *, actor: str) -> LocalCounts:
     found = maths.restore(text)
     _check(found)
     LocalWord.objects.all().delete()
-    words = [
-        LocalWord(feature=number, ham=ham, spam=spam) for number, (ham, spam) in found.features.items()
-    ]
+    words = [LocalWord(feature=number, ham=ham, spam=spam) for number, (ham, spam) in found.features.items()]
     words.append(LocalWord(feature=TOTAL, ham=found.ham, spam=found.spam))
     LocalWord.objects.bulk_create(words, batch_size=BATCH)
     detail = {"ham": found.ham, "spam": found.spam, "features": len(found.features)}
@@ -84,9 +82,7 @@ _ADD = (
     "INSERT INTO gateway_localword (feature, ham, spam) VALUES (%s, %s, %s) ON CONFLICT (feature)"
     " DO UPDATE SET ham = gateway_localword.ham + excluded.ham, spam = gateway_localword.spam + excluded.spam"
 )
-_SUBTRACT = (
-    "UPDATE gateway_localword SET ham = ham - %s, spam = spam - %s WHERE feature = %s AND ham >= %s AND spam >= %s"
-)
+_SUBTRACT = "UPDATE gateway_localword SET ham = ham - %s, spam = spam - %s WHERE feature = %s AND ham >= %s AND spam >= %s"
 
 
 def _changes(vector: bytes, *, is_spam: bool) -> Mapping[int, tuple[int, int]]:
