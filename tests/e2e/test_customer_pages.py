@@ -15,6 +15,7 @@ from gateway.control import domain_checks
 from gateway.demo_dns import demo_dns
 from gateway.dns import Resolver
 from gateway.models import Customer, Message, NdrReport, Recipient, Refusal
+from portal.demo import letters
 from portal.demo.cast import make_cast
 from portal.demo.traffic import Traffic
 from portal.models import User
@@ -30,7 +31,7 @@ def alice(monkeypatch: pytest.MonkeyPatch, transactional_db: None) -> User:
     monkeypatch.setattr(domain_checks, "make_resolver", lambda: Resolver((), static=demo_dns()))
     monkeypatch.setattr(domain_checks, "asyncio", SimpleNamespace(run=run_elsewhere))
     make_cast()
-    Traffic(Customer.objects.get(slug="acme"), timezone.now()).make()
+    Traffic(Customer.objects.get(slug="acme"), timezone.now(), letters.ACME).make()
     factories.make_worker()
     return User.objects.get(email="alice@acme.example")
 
