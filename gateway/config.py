@@ -11,9 +11,13 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from gateway.rules.spam import Thresholds
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+ENGINES = {"embedded", "rspamd", "spamassassin"}
 RETRY_SCHEDULE_S = (60, 300, 900, 1800, 3600, 7200, 14400)  # the last one repeats until the lifetime ends
 
 
@@ -52,6 +56,9 @@ class Config:
     clamd: tuple[Endpoint, ...]
     rspamd: str
     spamd: Endpoint | None
+    spam_thresholds: Thresholds  # the operator's; customers may be stricter or looser within bounds
+    spam_combination: Literal["max", "mean"]  # how the opinions of several engines become one
+    spam_weights: Mapping[str, float]  # by engine, for the mean; 1 where absent
     max_message_size_bytes: int
     max_line_bytes: int
     max_recipients: int
@@ -96,6 +103,9 @@ class Config:
             clamd=read.endpoints("SMG_CLAMD", "", default_port=3310),
             rspamd=read.text("SMG_RSPAMD", ""),
             spamd=read.endpoint("SMG_SPAMD", default_port=783),
+            spam_thresholds=read.thresholds("SMG_SPAM_THRESHOLDS", Thresholds()),
+            spam_combination=read.combination("SMG_SPAM_COMBINATION"),
+            spam_weights=read.weights("SMG_SPAM_WEIGHTS"),
             max_message_size_bytes=read.integer("SMG_MAX_MESSAGE_SIZE", 50 * 1024 * 1024, least=1024),
             max_line_bytes=read.integer("SMG_MAX_LINE", 64 * 1024, least=998),
             max_recipients=read.integer("SMG_MAX_RECIPIENTS", 1000, least=1),
@@ -171,6 +181,36 @@ class _Reader:
             return tuple(ipaddress.ip_network(word, strict=False) for word in self.words(name))
         except ValueError as error:
             raise ConfigError(f"{name}: {error}; expected networks like 10.0.0.0/8,::1/128") from error
+
+    def thresholds(self, name: str, default: Thresholds) -> Thresholds:
+        """'40,75': the scores from which mail is suspect, and spam."""
+        words = self.words(name) or (str(default.suspect), str(default.spam))
+        try:
+            suspect, spam = (float(word) for word in words)
+        except ValueError as error:
+            raise ConfigError(f"{name}={','.join(words)!r}: expected two scores, like 40,75") from error
+        if not 0 < suspect <= spam <= 100:
+            raise ConfigError(f"{name}={','.join(words)!r}: expected 0 < suspect <= spam <= 100")
+        return Thresholds(suspect, spam)
+
+    def combination(self, name: str) -> Literal["max", "mean"]:
+        value = self.text(name, "max")
+        if value == "max":
+            return "max"
+        if value == "mean":
+            return "mean"
+        raise ConfigError(f"{name}={value!r}: expected max or mean")
+
+    def weights(self, name: str) -> Mapping[str, float]:
+        """'embedded=1,rspamd=2' -> weights by engine."""
+        pairs = [word.partition("=") for word in self.words(name)]
+        try:
+            weights = {engine: float(weight) for engine, _, weight in pairs}
+        except ValueError as error:
+            raise ConfigError(f"{name}: expected engine=weight pairs, like embedded=1,rspamd=2") from error
+        if any(weight < 0 for weight in weights.values()) or not weights.keys() <= ENGINES:
+            raise ConfigError(f"{name}: expected weights of {', '.join(sorted(ENGINES))}, none below 0")
+        return weights
 
     def endpoint(self, name: str, *, default_port: int) -> Endpoint | None:
         found = self.endpoints(name, "", default_port=default_port)

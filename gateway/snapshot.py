@@ -39,7 +39,7 @@ from gateway.rules.policy import (
     Snapshot,
     TlsRulePolicy,
 )
-from gateway.rules.spam import Thresholds, bounded
+from gateway.rules.spam import bounded
 from gateway.rules.types import OnFailure, Pool, TlsLevel
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def _customer(row: Customer) -> CustomerPolicy:
         suspended=row.suspended_at is not None,
         delay_warning_h=row.delay_warning_h,
         watched_until=row.watched_until,
-        thresholds=bounded(row.suspect_threshold, row.spam_threshold, Thresholds()),
+        thresholds=bounded(row.suspect_threshold, row.spam_threshold, settings.SMG.spam_thresholds),
     )
 
 

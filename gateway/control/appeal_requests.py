@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
 from gateway.control.audit import record
 from gateway.models import Appeal, FeatureVector, Message
-from gateway.rules.spam import Symbol, Thresholds, bounded, flipping
+from gateway.rules.spam import Symbol, bounded, flipping
 
 
 @transaction.atomic
@@ -41,6 +42,6 @@ def ask(message: Message, *, actor: str, comment: str = "") -> Appeal:
 def flip_set(message: Message) -> list[str]:
     """The smallest set of symbols without which the score would have stayed below 'suspect'."""
     own = message.customer.suspect_threshold if message.customer else None
-    threshold = bounded(own, None, Thresholds()).suspect
+    threshold = bounded(own, None, settings.SMG.spam_thresholds).suspect
     symbols = [Symbol(str(name), float(share)) for name, share in message.symbols]
     return list(flipping(symbols, message.score, threshold))

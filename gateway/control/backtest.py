@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import connection
 from django.utils import timezone
@@ -137,14 +138,16 @@ def run(change: Change, now: datetime | None = None) -> Result:
 
 
 def _thresholds(customer: Customer) -> Thresholds:
-    return bounded(customer.suspect_threshold, customer.spam_threshold, Thresholds())
+    return bounded(customer.suspect_threshold, customer.spam_threshold, settings.SMG.spam_thresholds)
 
 
 def _changed(customer: Customer, change: Change) -> Thresholds:
     suspect, spam = customer.suspect_threshold, customer.spam_threshold
     if change.customer is not None:
-        return bounded(_first(change.suspect, suspect), _first(change.spam, spam), Thresholds())
-    usual = Thresholds()
+        return bounded(
+            _first(change.suspect, suspect), _first(change.spam, spam), settings.SMG.spam_thresholds
+        )
+    usual = settings.SMG.spam_thresholds
     low, high = _first(change.suspect, usual.suspect), _first(change.spam, usual.spam)
     return bounded(suspect, spam, Thresholds(low or 0.0, high or 0.0))
 

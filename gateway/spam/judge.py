@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from gateway.config import Config
@@ -97,4 +98,5 @@ def _questions(raw: bytes, asked: Asked, setup: Setup) -> list[tuple[str, Corout
 def setup_of(config: Config) -> Setup:
     """What the operator configured (SMG_RSPAMD, SMG_SPAMD)."""
     spamd = (config.spamd.host, config.spamd.port) if config.spamd and config.spamd.host else None
-    return Setup(rspamd=config.rspamd, spamd=spamd)
+    combination = Combination(config.spam_combination, MappingProxyType(dict(config.spam_weights)))
+    return Setup(rspamd=config.rspamd, spamd=spamd, combination=combination)
