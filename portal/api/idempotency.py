@@ -38,7 +38,8 @@ def begin(request: Request, customer: Customer) -> IdempotencyKey | Response | N
         return None
     if not 0 < len(key) <= LONGEST or not key.isprintable():
         raise ValidationError({HEADER: [f"1 to {LONGEST} printable characters."]})
-    IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEPT, customer=customer).delete()
+    old = timezone.now() - KEPT
+    IdempotencyKey.objects.filter(customer=customer, key=key, created_at__lt=old).delete()
     fingerprint = fingerprint_of(request)
     try:
         with transaction.atomic():
@@ -58,6 +59,12 @@ def finish(row: IdempotencyKey, response: Response) -> None:
 
 def forget(row: IdempotencyKey) -> None:
     IdempotencyKey.objects.filter(pk=row.pk).delete()
+
+
+def forget_old() -> str:
+    """Delete what is older than a day; run by the schedule. Answers may hold secrets, so they do not stay."""
+    forgotten, _rows = IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEPT).delete()
+    return f"{forgotten} keys forgotten"
 
 
 def fingerprint_of(request: Request) -> str:

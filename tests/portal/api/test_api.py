@@ -243,6 +243,18 @@ def test_keys_are_the_customers_own(
         assert "Idempotent-Replayed" not in answer
 
 
+def test_a_day_later_the_key_is_free_and_its_answer_gone(alice: APIClient) -> None:
+    from portal.api import idempotency
+
+    body, key = {"address": "a@b.example"}, {"Idempotency-Key": "k1"}
+    post(alice, "suppressions/", body, headers=key)
+    assert idempotency.forget_old() == "0 keys forgotten"
+    with time_machine.travel(timezone.now() + timedelta(hours=25), tick=False):
+        assert "Idempotent-Replayed" not in post(alice, "suppressions/", body, headers=key)
+    with time_machine.travel(timezone.now() + timedelta(hours=51), tick=False):
+        assert idempotency.forget_old() == "1 keys forgotten"
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb"])
 def test_bad_keys(key: str, alice: APIClient) -> None:
     assert (
