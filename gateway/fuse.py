@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 LOOK_RECIPIENTS = 50  # accepted in this process since the last look
 LOOK_BAD = 10  # or messages judged suspect or spam
+GROWTH = 0.1  # a login that was found in order is looked at when its hour has grown by so much
 LEAST_PAUSE_S = 1.0
 COST_FACTOR = 10.0  # pause between two looks at a login, as a multiple of what the last one took
 BASELINE_S = 1800.0  # how long a baseline is good
@@ -35,6 +36,8 @@ class _Watched:
 
     recipients: int = 0
     bad: int = 0
+    enough: float = LOOK_RECIPIENTS
+    enough_bad: float = LOOK_BAD
     next_look: float = 0.0
     baseline: Baseline | None = None
     baseline_of: datetime | None = None  # the end of the release before it, if any
@@ -44,7 +47,7 @@ class _Watched:
 
     @property
     def is_due(self) -> bool:
-        return self.recipients >= LOOK_RECIPIENTS or self.bad >= LOOK_BAD
+        return self.recipients >= self.enough or self.bad >= self.enough_bad
 
 
 class Fuse:
@@ -129,6 +132,9 @@ class Fuse:
             return None
         before = await self._baseline(watched, login)
         found = signals(now, before, self._limits)
+        growth = 0.0 if found else GROWTH
+        watched.enough = max(LOOK_RECIPIENTS, growth * now.recipients)
+        watched.enough_bad = max(LOOK_BAD, growth * now.bad_share * now.messages)
         watched.notable = numbers(found) if found else None
         watched.notable_until = self._monotonic() + NOTABLE_S
         return judge(now, before, self._limits)

@@ -320,3 +320,14 @@ def test_the_command_line_knows_logins(web: Credential) -> None:
     output = StringIO()
     call_command("queue", "cancel", "--login", "ACME-web", "--reason", "abuse", "--json", stdout=output)
     assert json.loads(output.getvalue()) == {"changed": 3}
+
+
+def test_a_busy_login_in_order_is_looked_at_as_its_hour_grows(fuse: Fuse, web: Credential) -> None:
+    usual(web)
+    send(web, 1000, NOW - timedelta(hours=20), to="reader3@partner.example")
+    send(web, 900, NOW, to="reader3@partner.example")
+    run(fuse.look_at(web.id))
+    fuse.note(web.id, 89, is_bad=False)
+    assert not fuse._due
+    fuse.note(web.id, 1, is_bad=False)
+    assert fuse._due == {web.id}
