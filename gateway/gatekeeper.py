@@ -17,9 +17,19 @@ from gateway.accept import Login, Session
 from gateway.crypto import hash_secret
 from gateway.db import Database
 from gateway.fuse import Fuse
-from gateway.rules.policy import CredentialPolicy, CustomerPolicy, Snapshot
+from gateway.rules.policy import CredentialPolicy, CustomerPolicy, Snapshot, TlsRulePolicy
 from gateway.rules.reasons import refuse
-from gateway.rules.types import Address, Category, Envelope, EnvelopeRecipient, Refused, Reply, TraceEntry
+from gateway.rules.tls_policy import rules_for
+from gateway.rules.types import (
+    Address,
+    Category,
+    Envelope,
+    EnvelopeRecipient,
+    OnFailure,
+    Refused,
+    Reply,
+    TraceEntry,
+)
 from gateway.snapshot import SnapshotSource
 from gateway.work import Context
 
@@ -120,7 +130,16 @@ class RelayGatekeeper:
         customer_id = self._customer(session).id
         if (customer_id, str(recipient.address).lower()) in session.snapshot.suppressed:
             return refuse("suppressed", {"recipient": str(recipient.address)})
+        rules = session.snapshot.tls_rules.get(customer_id, ())
+        rule, _ = rules_for(rules, sender.domain if sender else "", recipient.address.domain)
+        if rule is not None and self._is_known_to_fail(rule):
+            return refuse("tls_required", {"rule": rule.id, "recipient": str(recipient.address)})
         return None
+
+    def _is_known_to_fail(self, rule: TlsRulePolicy) -> bool:
+        """A rule that rejects need not take mail that cannot leave; others keep it and try."""
+        rejects = rule.on_failure is OnFailure.REJECT
+        return rejects and rule.failing_until is not None and self._utc_now() < rule.failing_until
 
     async def receive(self, session: Session, envelope: Envelope) -> Reply:
         context = self._context(session)

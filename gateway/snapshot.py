@@ -8,8 +8,9 @@ from __future__ import annotations
 import ipaddress
 import logging
 from collections import defaultdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
@@ -43,6 +44,9 @@ from gateway.rules.spam import bounded
 from gateway.rules.types import OnFailure, Pool, TlsLevel
 
 log = logging.getLogger(__name__)
+
+KNOWN_AFTER = 2  # failed tests of a TLS rule in a row
+KNOWN_FOR = timedelta(hours=26)  # until the next daily test at the latest
 
 
 class SnapshotSource:
@@ -155,9 +159,17 @@ def _tls_rules() -> MappingProxyType[int, tuple[TlsRulePolicy, ...]]:
                 min_version=row.min_version,
                 fingerprint=row.fingerprint,
                 shadow=row.shadow,
+                failing_until=_failing_until(row.probe),
             )
         )
     return MappingProxyType({customer_id: tuple(rules) for customer_id, rules in by_customer.items()})
+
+
+def _failing_until(probe: dict[str, Any]) -> datetime | None:
+    """One failed test may be the partner's bad hour; after a second one, a day later, we know."""
+    if probe.get("state") != "fails" or probe.get("failures", 0) < KNOWN_AFTER:
+        return None
+    return datetime.fromisoformat(probe["checked_at"]) + KNOWN_FOR
 
 
 def _dkim_keys() -> MappingProxyType[str, DkimKeyPolicy]:

@@ -51,6 +51,7 @@ def keep_probe(rule: TlsRule, probe: dict[str, Any]) -> None:
     """Store a preflight's verdict. Nothing configured changes, so no audit entry."""
     rule.probe = probe
     rule.save(update_fields=["probe"])
+    move_policy_version()  # what is known to fail is refused at RCPT
 
 
 def _canonical(customer: Customer, values: dict[str, Any]) -> dict[str, Any]:

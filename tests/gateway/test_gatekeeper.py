@@ -16,9 +16,9 @@ from gateway.check import Checker
 from gateway.crypto import hash_secret
 from gateway.gatekeeper import RelayGatekeeper
 from gateway.metrics import Meters
-from gateway.rules.policy import CredentialPolicy, CustomerPolicy, Snapshot
+from gateway.rules.policy import CredentialPolicy, CustomerPolicy, Snapshot, TlsRulePolicy
 from gateway.rules.reasons import refuse
-from gateway.rules.types import Address, EnvelopeRecipient, Refused
+from gateway.rules.types import Address, EnvelopeRecipient, OnFailure, Refused, TlsLevel
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 KEY = b"k" * 32
@@ -161,3 +161,26 @@ async def test_the_set_up_page_is_told_each_stage_once_and_where_it_stopped() ->
         (row[2], row[4]) for name, payload in database.written if name == "note_setup" for row in payload[1]
     ]
     assert told == [("connected", ""), ("tls", ""), ("login", ""), ("sender", str(refused.reply))]
+
+
+@pytest.mark.parametrize(
+    ("values", "refused"),
+    [
+        ({"on_failure": OnFailure.REJECT, "failing_until": NOW + timedelta(hours=1)}, True),
+        ({"on_failure": OnFailure.REJECT, "failing_until": NOW}, False),
+        ({"on_failure": OnFailure.REJECT}, False),
+        ({"on_failure": OnFailure.HOLD, "failing_until": NOW + timedelta(hours=1)}, False),
+        ({"on_failure": OnFailure.REJECT, "failing_until": NOW + timedelta(hours=1), "shadow": True}, False),
+    ],
+)
+async def test_what_is_known_to_fail_is_refused_at_rcpt(values: dict[str, Any], refused: bool) -> None:
+    rule = TlsRulePolicy(1, 1, "", "bank.example", level=TlsLevel.VERIFY, **values)
+    snapshot = replace(policy(), tls_rules={1: (rule,)})
+    keeper, _, _ = gatekeeper(snapshot)
+    open_session = session(snapshot)
+    open_session.login = Login(1, 7, "Web")
+    sender = Address("web", "acme.example")
+    found = await keeper.check_recipient(
+        open_session, sender, EnvelopeRecipient(Address("x", "bank.example"))
+    )
+    assert (str(found.reply)[:10] if found else "") == ("550 5.7.10" if refused else "")
