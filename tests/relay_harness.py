@@ -3,6 +3,7 @@
 relay = start_relay(dns=dns_server, hop_port=hop.port)
 with relay.client("acme-web") as smtp: smtp.sendmail(...)
 relay.wait_for("SELECT count(*) FROM gateway_recipient WHERE state = 'delivered'", 3)
+with RunningPortal(relay) as portal: urlopen(portal.url)      # the pages on the same database
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from tests.services import free_port
@@ -179,6 +182,70 @@ class RunningRelay:
             except smtplib.SMTPDataError as error:
                 return f"{error.smtp_code} {error.smtp_error.decode()}"
         return ""
+
+
+@dataclass
+class RunningPortal:
+    """The portal as it is served in production (gunicorn), on a relay's database; its links name `url`.
+
+    The relay's environment has to know the address before it starts: `SMG_PUBLIC_URL=RunningPortal.free_url()`.
+    """
+
+    relay: RunningRelay
+    process: subprocess.Popen[bytes] | None = None
+
+    @staticmethod
+    def free_url() -> str:
+        return f"http://127.0.0.1:{free_port()}"
+
+    @property
+    def url(self) -> str:
+        return self.relay.env["SMG_PUBLIC_URL"]
+
+    @property
+    def log(self) -> str:
+        return self._log_file.read_text() if self._log_file.exists() else ""
+
+    @property
+    def _log_file(self) -> Path:
+        return self.relay.directory / "portal.log"
+
+    def __enter__(self) -> Self:
+        command = [
+            sys.executable, "-m", "gunicorn", "portal.wsgi", "--no-control-socket", "--threads", "4",
+            "--bind", self.url.removeprefix("http://"),
+        ]  # fmt: skip
+        with self._log_file.open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=self.relay.env, stdout=log, stderr=log)
+        try:
+            self._wait_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(timeout=30)
+            self.process = None
+
+    def _wait_ready(self) -> None:
+        end = time.monotonic() + READY_S
+        while time.monotonic() < end:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log
+            if self._answers():
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"portal not ready: {self.log}")
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=5) as response:  # noqa: S310 - our own address
+                return bool(response.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
 
 
 def environment(directory: Path, dns_endpoint: str, **settings: str) -> dict[str, str]:
