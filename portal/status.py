@@ -78,13 +78,20 @@ def check_relay(workers: list[Worker]) -> Part:
     return Part("relay", label, OK, names, min(worker.started_at for worker in workers))
 
 
+NOT_CONFIGURED = "not configured"  # what the relay says of a part that nobody has set up
+KNOWN_PARTS: dict[str, tuple[Text, Text]] = {
+    "antivirus": (_("Virus scanner"), _("Not configured (SMG_CLAMD): mail is not scanned for viruses.")),
+}
+
+
 def degraded_parts(workers: list[Worker]) -> Iterator[Part]:
     """What the relay's processes say they cannot use, each part once."""
     said: dict[str, str] = {}
     for worker in workers:
         said.update({str(name): str(sentence) for name, sentence in worker.degraded.items()})
     for name, sentence in sorted(said.items()):
-        yield Part(name, name, DEGRADED, sentence)
+        label, text = KNOWN_PARTS.get(name, (name, ""))
+        yield Part(name, label, DEGRADED, text if text and sentence == NOT_CONFIGURED else sentence)
 
 
 def check_scheduler(now: datetime) -> Part:

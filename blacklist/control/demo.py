@@ -60,7 +60,8 @@ STORY = (
     Entry("spamcop", MTA03, TEST_ENTRY, "Blocked, see the lookup page for 192.0.2.3", 2),
     Entry("nordspam-ip", MTA03, TEST_ENTRY, "Listed for spam to Nordic traps", 6),
     Entry("uceprotect-1", MTA03, TEST_ENTRY, "IP 192.0.2.3 is listed at Level 1", 5),
-    Entry("sem-black", MTA03, TEST_ENTRY, "Spam seen from 192.0.2.3", 0),
+    Entry("sem-black", MTA03, TEST_ENTRY, "Spam seen from 192.0.2.3", 1),
+    Entry("spamrats-all", MTA03, ("127.0.0.36",), "Reverse name looks like a dial-up line's", 0),
     Entry("uceprotect-3", MTA01, TEST_ENTRY, "Your provider is listed at Level 3", 9),
     Entry("uceprotect-3", MTA02, TEST_ENTRY, "Your provider is listed at Level 3", 9),
     Entry("uceprotect-3", MTA03, TEST_ENTRY, "Your provider is listed at Level 3", 9),
@@ -69,7 +70,7 @@ STORY = (
     Entry("blocklist-de", ACME_OFFICE, ("127.0.0.14",), "Infected system, service: ssh", 1),
     Entry("surbl-multi", NEWS, ("127.0.0.64",), "Seen in unsolicited mailings", 2, 0),
     Entry("nordspam-domain", NEWS, TEST_ENTRY, "Domain seen in unsolicited mailings", 3),
-    Entry("psbl", GLOBEX_SERVER, TEST_ENTRY, "Listed: bounces to spamtraps, 203.0.113.40", 4),
+    Entry("psbl", GLOBEX_SERVER, TEST_ENTRY, "Listed: bounces to spamtraps, 203.0.113.40", 2),
 )  # fmt: skip
 # What is wrong with a list, and since how many days: nobody is told "clean" by it.
 TROUBLE = {

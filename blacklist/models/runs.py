@@ -60,6 +60,11 @@ class CheckRun(models.Model):
         return self.finished_at is None
 
     @property
+    def duration_s(self) -> int:
+        """Of a finished run; 0 while it runs."""
+        return round((self.finished_at - self.started_at).total_seconds()) if self.finished_at else 0
+
+    @property
     def unknown(self) -> int:
         """Questions without a result."""
         return int(sum(self.counts.get(status, 0) for status in ("provider_error", "dead_list", "timeout")))

@@ -69,12 +69,18 @@ def overview(request: HttpRequest) -> HttpResponse:
     context = {
         "q": wanted, "rows": rows, "providers": providers, "number": number, "pages": max(1,
         -(-len(ordered) // PER_PAGE)),
-        "total": len(ordered), "open": visible_listings(customer).filter(delisted_at__isnull=True)[:SOME],
+        "total": len(ordered), "to_watch": _is_anything_to_watch(customer),
+        "open": visible_listings(customer).filter(delisted_at__isnull=True)[:SOME],
         "changes": _changes(customer),
         "last_run": _last_run(), "next_run": schedules.next_slot(),
         "running": CheckRun.objects.filter(finished_at__isnull=True).first(),
     }  # fmt: skip
     return render(request, "customer/blacklists/overview.html", context)
+
+
+def _is_anything_to_watch(customer: Customer) -> bool:
+    """Proven domains and networks become targets with the next check."""
+    return customer.domains.filter(verified_at__isnull=False).exists() or customer.networks.exists()
 
 
 def _page_number(request: HttpRequest, total: int) -> int:

@@ -34,8 +34,9 @@ def make_doings(now: datetime) -> None:
     test_rules(acme, now)
     tell_machines(acme, now)
     stop_login(acme, now)
-    for address, reason, text in letters.SUPPRESSED:
-        suppressions.add(acme, address, actor=ALICE, reason=reason, text=text)
+    for days, (address, reason, text) in enumerate(letters.SUPPRESSED, 3):
+        with clock.at(now - timedelta(days=days)):
+            suppressions.add(acme, address, actor=ALICE, reason=reason, text=text)
     run_gateways(now)
 
 
@@ -83,7 +84,8 @@ def appeal(acme: Customer, now: datetime) -> None:
     judged = Message.objects.filter(
         customer=acme, credential__username=letters.ACME.login, category="suspect"
     )
-    first, second, third = judged.order_by("id")[:3]
+    first, second = judged.order_by("id")[:2]
+    third = judged.order_by("-id")[0]
     comments = (
         "This is our weekly offer, customers asked for it.",
         "Why?",
@@ -91,7 +93,7 @@ def appeal(acme: Customer, now: datetime) -> None:
     )
     found: list[Appeal] = []
     for message, comment in zip((first, second, third), comments, strict=True):
-        with clock.at(max(message.received_at + timedelta(hours=2), now - timedelta(days=5))):
+        with clock.at(min(message.received_at + timedelta(hours=2), now)):
             found.append(appeal_requests.ask(message, actor=ALICE, comment=comment))
     with clock.at(now - timedelta(days=4)):
         appeals.accept(
@@ -133,6 +135,7 @@ def tell_machines(acme: Customer, now: datetime) -> None:
     alice = User.objects.get(email=ALICE)
     with clock.at(now - timedelta(days=12)):
         tokens.create(acme, alice, name="Dashboard in the shop", scopes=[tokens.READ], actor=ALICE)
+    with clock.at(now - timedelta(days=2)):
         team.invite(acme, "dora@acme.example", "admin", actor=ALICE, link=WITHOUT_LETTERS)
     with clock.at(now - timedelta(days=10)):
         heard, _secret = endpoints.create(

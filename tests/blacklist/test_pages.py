@@ -225,6 +225,13 @@ def test_an_empty_portal_says_what_comes(cast):
 # ------------------------------------------------------------------------------------------------- support
 
 
+def test_before_the_first_run_proven_domains_are_not_asked_for_again(cast):
+    make_domain(cast.acme, "acme.example")
+    page = login(cast.alice).get("/blacklists/").content.decode()
+    assert "The first check is at 05:00" in page
+    assert "Add a domain first" not in page
+
+
 def test_runs_are_for_support(world):
     run = CheckRun.objects.get()
     for url in (

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +34,33 @@ class Command(BaseCommand):
                 "demo_setup would put invented customers into a real gateway: set SMG_DEMO=on first."
             )
         access = make_cast()
-        now = timezone.now()
-        number = sum(
-            Traffic(Customer.objects.get(slug=slug), now, voice).make() for slug, voice in VOICES.items()
-        )
-        checks = make_history(now)
-        make_doings(now)
+        with quiet():
+            number, checks = make_story(timezone.now())
         target = settings.SMG.var_dir / "demo.json"
         write_private(
             target, json.dumps(as_json(access), indent=2)
         )  # last: its presence says that all is there
         self.stdout.write(f"{number} messages and {checks} blacklist checks made; access is in {target}")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """The story's alarms are for the pages, not for this terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def make_story(now: datetime) -> tuple[int, int]:
+    """(messages, blacklist checks) that were made."""
+    customers = {customer.slug: customer for customer in Customer.objects.filter(slug__in=VOICES)}
+    messages = sum(Traffic(customers[slug], now, voice).make() for slug, voice in VOICES.items())
+    checks = make_history(now)
+    make_doings(now)
+    return messages, checks
 
 
 def as_json(access: Access) -> dict[str, object]:
