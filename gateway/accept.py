@@ -94,7 +94,10 @@ class Acceptor:
         if outcome.reply.is_permanent:
             self._failed_logins += 1
             guard.failed(ip, username, self._reception.monotonic())
-        named = {**outcome.detail, "username": username[:MAX_USERNAME]}  # the set-up page finds its owner by this
+        named = {
+            **outcome.detail,
+            "username": username[:MAX_USERNAME],
+        }  # the set-up page finds its owner by this
         return self.refuse("auth", replace(outcome, detail=named))
 
     async def _authenticate(self, identity: str, username: str, secret: str) -> Login | Refused:

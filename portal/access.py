@@ -57,7 +57,9 @@ def memberships(request: HttpRequest) -> list[Membership]:
     """All customers this person belongs to, with their role; asked once per request."""
     known: list[Membership] | None = getattr(request, "_memberships", None)
     if known is None:
-        known = list(_user(request).memberships.select_related("customer__rate_window").order_by("customer__name"))
+        known = list(
+            _user(request).memberships.select_related("customer__rate_window").order_by("customer__name")
+        )
         request._memberships = known  # type: ignore[attr-defined]
     return known
 

@@ -58,7 +58,7 @@ class TlsRulePolicy:
     min_version: str = "TLSv1.2"
     fingerprint: str = ""  # SHA-256 of the pinned certificate, lower-case hex
     shadow: bool = False  # record only
-    failing_until: datetime | None = None  # the daily tests failed repeatedly: until then we know that it cannot work
+    failing_until: datetime | None = None  # until then we know from repeated tests that it cannot work
 
 
 @dataclass(frozen=True, slots=True)
