@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import email
+import json
 from collections.abc import Callable
+from typing import Any
 
 import dkim
 import pytest
@@ -214,3 +216,40 @@ async def test_no_dns_is_not_no_domain(relay: RunningRelay, dns: DnsServer) -> N
     dns.fail("acme.example", "servfail")
     reply = await aside(relay.send, "web@acme.example", "someone@partner.example", mail())
     assert str(reply).startswith("451 4.4.3")
+
+
+async def test_explain_says_what_the_relay_then_does(relay: RunningRelay, good: FakeNextHop) -> None:
+    letters = [
+        mail(),
+        mail(GTUBE),
+        mail(author="boss@globex.example"),
+        mail("Win $1,000,000 now! http://bit.ly/x\r\n"),
+    ]
+    told = [await aside(explained, relay, letter) for letter in letters]
+    replies = [
+        await aside(relay.send, "web@acme.example", "someone@partner.example", letter) for letter in letters
+    ]
+    assert [not reply for reply in replies] == [one["accepted"] for one in told]
+    await aside(relay.wait_for, DELIVERED, 3)
+    accepted = [decoded(trace) for (trace,) in relay.query("SELECT trace FROM gateway_message ORDER BY id")]
+    refused = [decoded(trace) for (trace,) in relay.query("SELECT trace FROM gateway_refusal")]
+    done = [accepted[0], accepted[1], refused[0], accepted[2]]
+    assert [without_time(one["trace"]) for one in told] == [without_time(trace) for trace in done]
+    assert relay.query("SELECT count(*) FROM gateway_message") == [(3,)]
+
+
+def explained(relay: RunningRelay, letter: bytes) -> dict[str, Any]:
+    options = [
+        "--sender",
+        "web@acme.example",
+        "--recipient",
+        "someone@partner.example",
+        "--credential",
+        "acme-web",
+    ]
+    told: dict[str, Any] = json.loads(relay.manage("explain", *options, "--json", stdin=letter))
+    return told
+
+
+def without_time(trace: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in entry.items() if key != "ms"} for entry in trace]
