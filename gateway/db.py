@@ -19,7 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    close_old_connections,
+    connection,
+    transaction,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -27,6 +34,7 @@ P = TypeVar("P")
 
 Handler = Callable[[Sequence[Any]], Sequence[Any]]
 MAX_BATCH = 200
+AWAY_PAUSE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -143,6 +151,24 @@ class Database:
     def _commit(self, batch: list[_Work]) -> list[Any]:
         with exclusive(self._lock_file), transaction.atomic():
             return _run_grouped(batch)
+
+
+async def write_surely(
+    database: Database,
+    handler: Callable[[Sequence[P]], Sequence[T]],
+    payload: P,
+    *,
+    pause_s: float = AWAY_PAUSE_S,
+) -> T:
+    """`write` what must not be forgotten: while the database is away (restart, full disk) it is tried again and again.
+
+    The work may be done twice, when the connection broke after its commit; other errors are raised as they are.
+    """
+    while True:
+        try:
+            return await database.write(handler, payload)
+        except (OperationalError, InterfaceError):
+            await asyncio.sleep(pause_s)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from gateway import store
 from gateway.config import Config
-from gateway.db import Database
+from gateway.db import Database, write_surely
 from gateway.metrics import Meters
 from gateway.rules.notify import Report, wants_report
 from gateway.rules.policy import GatewayPolicy, Snapshot
@@ -108,7 +108,8 @@ class Reporter:
             self._plan(settlement, recipients[outcome.recipient_id], outcome, now)
         await self._bar_if_blocklisted(snapshot, parcel, settlement, now)
         await self._add_reports(snapshot, parcel, settlement, recipients, now)
-        spooled = await self._database.write(store.settle, settlement)
+        # An outcome that is forgotten is a delivery made twice: wait for a database that is away.
+        spooled = await write_surely(self._database, store.settle, settlement)
         self._meters.count("smg_ndrs", by=len(settlement.reports))
         if spooled:
             await asyncio.to_thread(self._forget_bodies, spooled)

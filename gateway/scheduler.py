@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gateway import store
-from gateway.db import Database
+from gateway.db import Database, write_surely
 from gateway.queue import mail_from_row, recipient_from_row
 from gateway.rules.gateways import choose, usable
 from gateway.rules.policy import GatewayPolicy, ShapingPolicy, Snapshot
@@ -145,6 +145,7 @@ class Scheduler:
         self._running_total = 0
         self._waiting: Counter[int | None] = Counter()
         self._waiting_bytes: Counter[int | None] = Counter()
+        self._parcels: dict[int, Parcel] = {}  # all that are in memory, by id()
         self._stopping = False
 
     # ---- what comes in
@@ -192,6 +193,10 @@ class Scheduler:
         return lane is not None and lane.closed_until > self._monotonic()
 
     def _note_waiting(self, parcel: Parcel, sign: int) -> None:
+        if sign > 0:
+            self._parcels[id(parcel)] = parcel
+        else:
+            self._parcels.pop(id(parcel), None)
         customer_id = parcel.mail.customer_id
         self._waiting[customer_id] += sign
         self._waiting_bytes[customer_id] += sign * parcel.mail.size_bytes
@@ -313,7 +318,7 @@ class Scheduler:
     def _give_back(self, recipient_ids: list[int], delay_s: float) -> None:
         if recipient_ids:
             at = self._utc_now() + timedelta(seconds=delay_s)
-            self._later(self._database.write(store.postpone, (recipient_ids, at)))
+            self._later(write_surely(self._database, store.postpone, (recipient_ids, at)))
 
     def _later(self, work: Awaitable[object]) -> None:
         async def quietly() -> None:
@@ -337,9 +342,16 @@ class Scheduler:
         request = store.ClaimRequest(self._owner, pools, self._utc_now(), room, self._well_supplied())
         ids = await self._database.write(store.claim, request)
         if ids:
-            rows = await self._database.read(store.load, ids)
-            self._offer_claimed(rows)
+            await self._load(ids)
         return len(ids)
+
+    async def _load(self, ids: list[int]) -> None:
+        try:
+            rows = await self._database.read(store.load, ids)
+        except Exception:
+            self._give_back(ids, 0)
+            raise
+        self._offer_claimed(rows)
 
     def _well_supplied(self) -> tuple[int, ...]:
         """Customers who have their share of the memory: what others have due comes first, however much these have."""
@@ -382,6 +394,15 @@ class Scheduler:
         except Exception:
             log.exception("due mail could not be claimed")
             return 0
+
+    async def renew(self) -> None:
+        """Push out the ends of the leases of what is in memory. Of nothing else: a lease that nobody remembers (its
+        rows could not be loaded) must run out, or the mail would wait until this process ends."""
+        ids = sorted(
+            recipient_id for parcel in self._parcels.values() for recipient_id in parcel.recipient_ids
+        )
+        if ids:
+            await self._database.write(store.renew_leases, (self._owner, ids, self._utc_now()))
 
     # ---- the end
 

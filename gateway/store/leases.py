@@ -98,12 +98,18 @@ def _postpone_domain(owner: str, domain: str, now: datetime, until: datetime) ->
         return int(cursor.rowcount)
 
 
-def renew_leases(payloads: Sequence[tuple[str, datetime]]) -> list[int]:
-    """(owner, now): push the end of all leases of an owner out again."""
-    return [
-        Recipient.objects.filter(lease_owner=owner, state=State.QUEUED).update(next_attempt_at=now + LEASE)
-        for owner, now in payloads
-    ]
+RENEW_CHUNK = 500
+
+
+def renew_leases(payloads: Sequence[tuple[str, list[int], datetime]]) -> list[int]:
+    """(owner, recipient ids, now): push the ends of these leases of an owner out again; how many there were."""
+    return [_renew(*payload) for payload in payloads]
+
+
+def _renew(owner: str, ids: list[int], now: datetime) -> int:
+    held = Recipient.objects.filter(lease_owner=owner, state=State.QUEUED)
+    chunks = (ids[start : start + RENEW_CHUNK] for start in range(0, len(ids), RENEW_CHUNK))
+    return sum(held.filter(id__in=chunk).update(next_attempt_at=now + LEASE) for chunk in chunks)
 
 
 def release_leases(payloads: Sequence[tuple[str, datetime]]) -> list[int]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from django.db import OperationalError
 
-from gateway.db import Database
+from gateway.db import Database, write_surely
 from gateway.models import AuditEntry
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -78,3 +79,20 @@ async def test_stop_finishes_what_is_queued(tmp_path: Path) -> None:
     await asyncio.sleep(0)
     await asyncio.to_thread(database.stop)
     assert len(await asyncio.gather(*work)) == 20
+
+
+async def test_what_must_not_be_forgotten_waits_for_a_database_that_is_away(database: Database) -> None:
+    failures = [OperationalError("server closed the connection"), OperationalError("disk full")]
+
+    def write_when_back(payloads: Sequence[str]) -> list[int]:
+        if failures:
+            raise failures.pop()
+        return write_entries(payloads)
+
+    assert await write_surely(database, write_when_back, "kept", pause_s=0) == 1
+    assert await database.read(actors) == ["kept"]
+
+
+async def test_a_mistake_is_not_tried_again(database: Database) -> None:
+    with pytest.raises(ValueError, match="bad"):
+        await write_surely(database, write_entries, "bad", pause_s=0)

@@ -242,3 +242,39 @@ async def test_stop_starts_nothing_new_and_finishes_what_runs() -> None:
     await stopping
     assert len(world.sent) == module.START_LIMIT
     assert not world.scheduler.has_room(1, 1)
+
+
+def renewed(database: FakeDatabase) -> list[list[int]]:
+    return [payload[1] for name, payload in database.written if name == "renew_leases"]
+
+
+async def test_only_the_leases_of_what_is_in_memory_are_renewed() -> None:
+    """A lease that nobody remembers has to run out."""
+    world = World()
+    await world.scheduler.renew()
+    assert renewed(world.database) == []
+    world.scheduler.offer([parcel()])
+    await settle()
+    await world.scheduler.renew()
+    assert renewed(world.database) == [[1]]
+    await world.answer(State.DELIVERED)
+    await world.scheduler.renew()
+    assert renewed(world.database) == [[1]]
+
+
+async def test_what_was_claimed_but_cannot_be_loaded_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+
+    async def claimed(handler: Callable[..., Any], payload: Any) -> Any:
+        world.database.written.append((handler.__name__, payload))
+        return [7, 8] if handler is store.claim else None
+
+    async def away(function: Callable[..., Any], *args: Any) -> Any:
+        raise OSError("connection lost")
+
+    monkeypatch.setattr(world.database, "write", claimed)
+    monkeypatch.setattr(world.database, "read", away)
+    with pytest.raises(OSError, match="connection lost"):
+        await world.scheduler.claim()
+    await settle()
+    assert world.database.given_back() == [7, 8]
