@@ -70,6 +70,10 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+class NoPolicyError(RuntimeError):
+    """The policy cannot be read, so there is nothing to judge mail by; the master tries again."""
+
+
 @dataclass(slots=True)
 class Parts:
     """What a process is made of."""
@@ -112,14 +116,17 @@ class Relay:
     # ---- start
 
     async def start(self) -> None:
-        """Take a place among the relay processes, read the policy, listen. Raises ConfigError or DatabaseError."""
+        """Take a place among the relay processes, read the policy, listen. Raises ConfigError, DatabaseError,
+        NoPolicyError."""
         database = Database(writer_lock(self.config.var_dir))
         database.start()
         source = SnapshotSource(database)
         await database.write(store.bury, (await self._dead_here(database), utc_now()))
+        await source.refresh(utc_now())
+        if source.loaded_at is None:  # without a policy every customer would be a stranger: 530, which is for good
+            raise NoPolicyError(source.stale_reason)
         self._slot = await self._take_slot(database)
         self._ids = IdMaker(self._slot)
-        await source.refresh(utc_now())
         self.parts = self._assemble(database, source)
         self.servers = await serve(
             self.config, self.parts.gatekeeper, ids=self._ids, listeners=self._listeners
@@ -209,7 +216,7 @@ class Relay:
             asyncio.ensure_future(parts.scheduler.run()),
             asyncio.ensure_future(_every(POLICY_S, self._refresh_policy)),
             asyncio.ensure_future(_every(HEARTBEAT_S, self._beat)),
-            asyncio.ensure_future(_every(RENEW_S, self._renew)),
+            asyncio.ensure_future(_every(RENEW_S, parts.scheduler.renew)),
             asyncio.ensure_future(_every(PROBE_S, self._probe)),
             asyncio.ensure_future(_every(DANE_TEST_S, parts.router.self_test)),
             asyncio.ensure_future(_every(HEARTBEAT_S, self._count_tls)),
@@ -242,10 +249,6 @@ class Relay:
         seen, self._tls[:] = list(self._tls), []
         if seen and self.parts is not None:
             await self.parts.database.write(store.note_tls, seen)
-
-    async def _renew(self) -> None:
-        if self.parts is not None:
-            await self.parts.database.write(store.renew_leases, (self.owner, utc_now()))
 
     async def _probe(self) -> None:
         self._degraded = await self._find_degraded()
