@@ -23,6 +23,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -134,7 +135,7 @@ class RunningRelay:
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of one SELECT, from outside of the relay."""
         if self.is_sqlite:
-            with sqlite3.connect(self.directory / "smg.sqlite3", timeout=20) as connection:
+            with closing(sqlite3.connect(self.directory / "smg.sqlite3", timeout=20)) as connection:
                 return connection.execute(sql, parameters).fetchall()
         import psycopg
 
@@ -144,7 +145,10 @@ class RunningRelay:
     def execute(self, sql: str, parameters: Sequence[Any]) -> None:
         """One writing statement, before the relay runs."""
         if self.is_sqlite:
-            with sqlite3.connect(self.directory / "smg.sqlite3", timeout=20) as connection:
+            with (
+                closing(sqlite3.connect(self.directory / "smg.sqlite3", timeout=20)) as connection,
+                connection,
+            ):
                 connection.execute(sql, parameters)
             return
         import psycopg
@@ -315,7 +319,7 @@ class _SqliteTemplate:
         target = relay.directory / "smg.sqlite3"
         if not self._file.exists():
             set_up(relay)
-            with sqlite3.connect(target) as connection:
+            with closing(sqlite3.connect(target)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             shutil.copy(target, self._file)
         shutil.copy(self._file, target)
