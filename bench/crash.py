@@ -32,7 +32,7 @@ from typing import Any, Self
 from bench.wire import NextHop, PlainClient, Refused, letter, text_of
 from tests import services
 from tests.dns_server import DnsServer
-from tests.relay_harness import SETUP, Relays, RunningRelay
+from tests.relay_harness import SETUP, Relays, RunningRelay, decoded
 
 CLIENTS = 6
 BIG_EVERY = 25  # every 25th message is too big for a database row
@@ -230,6 +230,9 @@ class Theatre:
             "reports_arrived": book.reports,
             "still_queued": self.relay.query(OPEN)[0][0],
             "queued_because": self.relay.query(WHY),
+            "workers": [
+                _work_of(numbers) for (numbers,) in self.relay.query("SELECT numbers FROM gateway_worker")
+            ],
             "refusals": {str(code): number for code, number in sorted(ledger.codes.items())},
             "permanent_refusals": ledger.permanent[:5],
             "back_after_s": {kind: _spread(values) for kind, values in self.recoveries.items()},
@@ -240,6 +243,11 @@ class Theatre:
         return (number in self.hop.book.copies and state == "delivered") or (
             (state == "bounced" and told) or state == "held"
         )
+
+
+def _work_of(numbers: Any) -> dict[str, Any]:
+    found: dict[str, Any] = decoded(numbers)
+    return {name: found.get(name) for name in ("waiting", "running", "lanes", "closed_lanes")}
 
 
 def _spread(values: list[float]) -> dict[str, float]:
@@ -405,7 +413,7 @@ def run(
         theatre.settle(settle_s)
         verdict = theatre.verdict() | {"rounds": rounds, "database": "postgresql" if postgres else "sqlite"}
         verdict["codes_in_drills"] = codes
-        verdict["log_tail"] = theatre.relay.log[-1500:] if broken_promises(verdict) else ""
+        verdict["log_tail"] = theatre.relay.log[-200_000:] if broken_promises(verdict) else ""
     return verdict
 
 
