@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import axe_problems, picture
-from tests.e2e.journeys.stage import INBOX, PARTNER, People, Stage, link_in, press, text_of, wait_until
+from tests.e2e.journeys.stage import (
+    INBOX,
+    PARTNER,
+    People,
+    Stage,
+    check_until,
+    link_in,
+    press,
+    text_of,
+    wait_until,
+)
 from tests.factories import PASSWORD
 
 WORDS = {
@@ -89,17 +99,6 @@ def prove_domain(nina: Any, stage: Stage, domain: str) -> None:
         picture(nina, "domain")
     check_until(nina, "#ownership .chip.good")
     assert nina.locator("#spf .chip.good").count() == 1
-
-
-def check_until(page: Any, selector: str) -> None:
-    """Press "check now" until the page shows it: two checks in five seconds are one too many."""
-
-    def pressed() -> bool:
-        press(page, "form[action$='/check/'] button")
-        return bool(page.locator(selector).count())
-
-    if not page.locator(selector).count():
-        wait_until(pressed, selector)
 
 
 def make_login(nina: Any) -> tuple[str, str]:
