@@ -123,7 +123,7 @@ class Relay:
         source = SnapshotSource(database)
         await database.write(store.bury, (await self._dead_here(database), utc_now()))
         await source.refresh(utc_now())
-        if source.loaded_at is None:  # without a policy every customer would be a stranger: 530, which is for good
+        if source.loaded_at is None:  # or every client would be a stranger to us: 530, which is for good
             raise NoPolicyError(source.stale_reason)
         self._slot = await self._take_slot(database)
         self._ids = IdMaker(self._slot)
