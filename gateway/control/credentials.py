@@ -91,14 +91,16 @@ def revoke(credential: Credential, *, actor: str, reason: str = "") -> bool:
 
 
 @transaction.atomic
-def blow_fuse(credential: Credential, *, reason: str, actor: str = "system") -> bool:
-    """Stop one login because of unusual traffic. True if something changed; a revoked one stays revoked."""
+def blow_fuse(
+    credential: Credential, *, reason: str, signals: dict[str, Any] | None = None, actor: str = "system"
+) -> bool:
+    """Stop one login because of unusual traffic; `signals` are its numbers (`Breach.as_json`), for pages in any
+    language. True if something changed; a revoked one stays revoked."""
     if not credential.is_active:
         return False
     _block(credential, Credential.Block.FUSE, reason)
-    record(
-        actor, "credential.fuse", credential, customer=credential.customer, detail={"reason": ["", reason]}
-    )
+    detail = {"reason": ["", reason], **({"signals": signals} if signals else {})}
+    record(actor, "credential.fuse", credential, customer=credential.customer, detail=detail)
     move_policy_version()
     return True
 

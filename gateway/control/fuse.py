@@ -50,7 +50,7 @@ def _contain(stop: Stop) -> bool:
     if credential is None:
         return False
     reasons = sentences(stop.breach.signals, credential.customer.language)
-    if not blow_fuse(credential, reason="; ".join(reasons), actor="system"):
+    if not blow_fuse(credential, reason="; ".join(reasons), signals=stop.breach.as_json(), actor="system"):
         return False
     waiting = waiting_mail(credential)
     number = waiting.count()

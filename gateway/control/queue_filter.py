@@ -40,6 +40,7 @@ class QueueFilter:
     pool: str = ""
     credential: int | None = None
     sender_domain: str = ""
+    client_ip: str = ""  # who handed the message over
     older_than_h: int | None = None
 
     @property
@@ -54,6 +55,7 @@ class QueueFilter:
             "reason": self.reason,
             "pool": self.pool,
             "message__credential": self.credential,
+            "message__client_ip": self.client_ip,
             "message__sender_domain": self.sender_domain.strip().lower(),
         }
         found = found.filter(**{name: value for name, value in named.items() if value not in (None, "")})

@@ -66,8 +66,9 @@ def activity_csv(request: HttpRequest) -> HttpResponseBase:
 
 
 def changes(entry: AuditEntry) -> list[str]:
-    """'field: before → after'; details of another form as they are."""
-    return [_change(name, value) for name, value in entry.detail.items()]
+    """'field: before → after'; details of another form as they are. The numbers behind a stopped login stand in its
+    reason, in words."""
+    return [_change(name, value) for name, value in entry.detail.items() if name != "signals"]
 
 
 def _change(name: str, value: Any) -> str:

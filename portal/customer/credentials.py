@@ -17,6 +17,7 @@ from gateway.control import credentials
 from gateway.models import Credential
 from portal.access import access_credential, access_customer, actor, page
 from portal.customer.client_configs import client_configs
+from portal.customer.stopped import held_mail, in_words
 from portal.forms import LinesField, add_errors
 
 OVERLAPS = [
@@ -66,7 +67,9 @@ def credential_list(request: HttpRequest) -> HttpResponse:
     customer = access_customer(request)
     now = timezone.now()
     rows = [(row, state_of(row, now)) for row in customer.credentials.order_by("block", "username")]
-    return render(request, "customer/credentials.html", {"rows": rows, "networks": customer.networks.all()})
+    fused = [row for row, _state in rows if row.block == Credential.Block.FUSE]
+    context = {"rows": rows, "networks": customer.networks.all(), "stopped": in_words(customer, fused)}
+    return render(request, "customer/credentials.html", context)
 
 
 @page("GET", "POST")
@@ -97,11 +100,15 @@ def credential_detail(request: HttpRequest, pk: int) -> HttpResponse:
         else:
             notes.success(request, _("Saved. The relay knows it within a second."))
             return redirect("credential", pk=credential.pk)
+    is_fused = credential.block == Credential.Block.FUSE
     context = {
         "credential": credential,
         "state": state_of(credential, timezone.now()),
+        "stopped": in_words(credential.customer, [credential])[0] if is_fused else None,
+        "held": held_mail(credential).rows().count(),
         "form": form,
-        "rotate_form": RotateForm(),
+        # A secret that may be stolen must not stay good for a day.
+        "rotate_form": RotateForm(initial={"overlap_h": 0} if is_fused else None),
         "configs": client_configs(credential),
     }
     return render(request, "customer/credential.html", context, status=400 if form.errors else 200)

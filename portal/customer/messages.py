@@ -19,6 +19,7 @@ from portal.access import access_customer, access_message, actor, page, sees_con
 from portal.csv_export import csv_response
 from portal.customer.message_rows import Row, shown_state
 from portal.customer.message_search import MessageFilter, every_page, search
+from portal.customer.stopped import REASON, stopped_logins
 from portal.customer.timeline import SHOWN_RECIPIENTS, stories
 from portal.customer.trace_words import symbol_lines, symbol_words, trace_lines
 
@@ -32,7 +33,10 @@ def message_list(request: HttpRequest) -> HttpResponse:
     wanted = wishes(request, form)
     found = search(customer, wanted, cursor=request.GET.get("before", ""))
     newest = found.rows[0].message.id if found.rows and not request.GET.get("before") else 0
-    context = {"form": form, "found": found, "filtered": is_filtered(request.GET), "newest": newest}
+    context = {
+        "form": form, "found": found, "filtered": is_filtered(request.GET), "newest": newest,
+        "stopped": stopped_logins(customer),
+    }  # fmt: skip
     return render(request, "customer/messages.html", context)
 
 
@@ -108,6 +112,7 @@ def message_detail(request: HttpRequest, text_id: str) -> HttpResponse:
         "may_appeal": message.category != Message.CategoryChoice.CLEAN,
         "queued": Recipient.StateChoice.QUEUED in states,
         "held": Recipient.StateChoice.HELD in states,
+        "stopped": any(_is_stopped(story.recipient) for story in told),
     }
     return render(request, "customer/message.html", context)
 
@@ -165,6 +170,10 @@ def _act(request: HttpRequest, text_id: str, verb: Verb) -> HttpResponse:
     else:
         notes.warning(request, _("There was nothing left to do: the state has changed in the meantime."))
     return redirect("message", text_id=message.text_id)
+
+
+def _is_stopped(recipient: Recipient) -> bool:
+    return recipient.state == Recipient.StateChoice.HELD and recipient.reason == REASON
 
 
 def _open(recipients: QuerySet[Recipient]) -> QuerySet[Recipient]:

@@ -8,9 +8,10 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from gateway.models import Attempt, Message, Recipient
+from gateway.models import Attempt, Message, Recipient, TlsShadow
 from portal.customer.message_rows import shown_state
 from portal.customer.reply_words import Meaning, meaning_of
+from portal.customer.stopped import REASON
 
 SHOWN_RECIPIENTS = 25
 TONES = {
@@ -54,17 +55,19 @@ class Story:
 
 
 def stories(message: Message) -> list[Story]:
-    """One story per recipient, the first SHOWN_RECIPIENTS of them; two queries however many there are."""
+    """One story per recipient, the first SHOWN_RECIPIENTS of them; three queries however many there are."""
     recipients = list(message.recipients.select_related("gateway").order_by("id")[:SHOWN_RECIPIENTS])
     ids = [recipient.id for recipient in recipients]
     attempts: dict[int, list[Attempt]] = {pk: [] for pk in ids}
     for attempt in message.attempts.filter(recipient__in=ids).select_related("gateway").order_by("id"):
         attempts[attempt.recipient].append(attempt)
-    return [_story(recipient, attempts[recipient.id]) for recipient in recipients]
+    shadows = list(message.tls_shadows.order_by("id")[:SHOWN_RECIPIENTS])
+    return [_story(recipient, attempts[recipient.id], shadows) for recipient in recipients]
 
 
-def _story(recipient: Recipient, attempts: list[Attempt]) -> Story:
+def _story(recipient: Recipient, attempts: list[Attempt], shadows: list[TlsShadow]) -> Story:
     events = [_attempt(attempt) for attempt in attempts] or _from_recipient(recipient)
+    events += [_shadow(one) for one in shadows if one.destination == recipient.domain]
     return Story(recipient, shown_state(recipient), events + _next(recipient))
 
 
@@ -81,6 +84,17 @@ def _attempt(attempt: Attempt) -> Event:
         meaning=meaning,
         ms=attempt.duration_ms,
         settled=attempt.state not in ("delivered", "queued"),
+    )
+
+
+def _shadow(shadow: TlsShadow) -> Event:
+    """What a forced TLS rule that only records would have done."""
+    if shadow.problem:
+        title, tone = _("Your recorded TLS rule would have stopped this"), "warn"
+    else:
+        title, tone = _("Your recorded TLS rule would have let this pass"), "good"
+    return Event(
+        title, shadow.at, tone, "lock", tuple(line for line in (shadow.host, shadow.problem) if line)
     )
 
 
@@ -163,6 +177,8 @@ def _next(recipient: Recipient) -> list[Event]:
                 (f"{until} {recipient.expires_at:%Y-%m-%d %H:%M} UTC",),
             )
         ]
+    if recipient.state == Recipient.StateChoice.HELD and recipient.reason == REASON:
+        return [Event(_("Waits because its login was stopped"), None, "warn", "pause")]
     if recipient.state == Recipient.StateChoice.HELD:
         return [Event(_("Waits until somebody releases it or its rule can be met"), None, "warn", "pause")]
     return []

@@ -10,6 +10,7 @@ from portal.customer import (
     credentials,
     domains,
     explain,
+    held_mail,
     help,  # noqa: A004 - the page is called so
     messages,
     ndr,
@@ -66,6 +67,9 @@ urlpatterns: list[URLPattern] = [
     path("access/<int:pk>/rotate/", credentials.credential_rotate, name="credential_rotate"),
     path("access/<int:pk>/revoke/", credentials.credential_revoke, name="credential_revoke"),
     path("access/<int:pk>/release/", credentials.credential_release, name="credential_release"),
+    path("access/<int:pk>/held/", held_mail.held_list, name="credential_held"),
+    path("access/<int:pk>/held/release/", held_mail.held_release, name="credential_held_release"),
+    path("access/<int:pk>/held/delete/", held_mail.held_delete, name="credential_held_delete"),
     path("setup/", setup.setup, name="setup"),
     path("setup/live/", setup.setup_live, name="setup_live"),
     path("settings/", settings.settings, name="settings"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from gateway.control import dkim
+from gateway.control import credentials, dkim
 from gateway.models import Domain
 from portal.models import Invitation, Membership
 from portal.team import hash_token
@@ -40,6 +40,10 @@ def make_world(cast: Cast) -> World:
     for message in messages:
         for recipient in message.recipients.all():
             factories.make_attempt(recipient, gateway=gateway)
+    stolen = factories.make_credential(acme, "acme-shop")
+    credentials.blow_fuse(stolen, reason="many", signals={"bad": [0.6, 0.01]})
+    for _ in range(12):
+        factories.make_message(acme, state="held", credential=stolen, recipient={"reason": "abuse"})
     waiting = factories.make_message(acme, state="queued", subject="Waiting")
     spam = factories.make_message(acme, category="spam", score=90, symbols=[["WORDING", 60], ["SUBJECT", 30]])
     ndrs = [factories.make_ndr(message, gateway=gateway) for message in messages]
@@ -51,6 +55,7 @@ def make_world(cast: Cast) -> World:
     world.ids = {
         "message": waiting.text_id, "spam": spam.text_id, "refusal": refusals[0].pk, "ndr": ndrs[0].pk,
         "suppression": factories.make_suppression(acme).pk, "domain": domain.name, "login": login.pk,
+        "held_login": stolen.pk,
         "rule": factories.make_tls_rule(acme).pk, "key": make_key(domain),
         "member": Membership.objects.get(user=cast.bob).pk, "invitation": make_invitation(cast).pk, "token": TOKEN,
     }  # fmt: skip
@@ -125,6 +130,9 @@ PAGES = (
     Page("credential_rotate", get="", post="writers", own="login", bad=NEVER, data={"overlap_h": "24"}),
     Page("credential_revoke", get="writers", post="writers", own="login", bad=NEVER),
     Page("credential_release", get="", post="writers", own="login", bad=NEVER),
+    Page("credential_held", own="held_login", bad=NEVER),
+    Page("credential_held_release", get="writers", post="writers", own="held_login", bad=NEVER),
+    Page("credential_held_delete", get="writers", post="writers", own="held_login", bad=NEVER),
     Page("setup"),
     Page("setup_live"),
     Page("settings", post="writers", data={"language": "de", "delay_warning_h": "4"}),
