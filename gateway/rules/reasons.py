@@ -18,7 +18,7 @@ REPLIES: dict[str, Reply] = {
     "dns": Reply(451, "4.4.3", "Sender domain cannot be looked up just now, try again later"),
     "not_owner": Reply(553, "5.7.1", "Sender domain is not one of your verified domains"),
     "not_allowed_sender": Reply(553, "5.7.1", "This login may not send as this sender"),
-    "suspended": Reply(550, "5.7.1", "Your account is suspended, please contact support"),
+    "suspended": Reply(451, "4.7.1", "Your account is suspended, please contact support"),
     "fuse": Reply(451, "4.7.1", "This login was stopped because of unusual traffic, see the portal"),
     "revoked": Reply(550, "5.7.1", "This login was revoked, see the portal"),
     "no_from": Reply(550, "5.7.1", "Message must have exactly one From header with one author"),
