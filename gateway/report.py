@@ -103,7 +103,8 @@ class Reporter:
         """Settle one attempt; returns the outcomes as they were written (deferred ones may have expired)."""
         recipients = {recipient.id: recipient for recipient in parcel.recipients}
         now = self._utc_now()
-        settlement = Settlement(parcel.mail.id, parcel.mail.customer_id, parcel.mail.sender_domain, [])
+        mail = parcel.mail
+        settlement = Settlement(mail.id, mail.customer_id, mail.sender_domain, [], signed_by=mail.signed_by)
         for outcome in outcomes:
             self._plan(settlement, recipients[outcome.recipient_id], outcome, now)
         await self._bar_if_blocklisted(snapshot, parcel, settlement, now)

@@ -170,6 +170,8 @@ class Attempt(models.Model):
     text = models.TextField(_("reply"), blank=True)
     reason = models.CharField(_("reason"), max_length=30, blank=True)
     tls = models.JSONField(_("TLS"), null=True)
+    # 'selector._domainkey.domain' of the signature it carried; '' = the domain had no active key
+    signed_by = models.CharField(_("DKIM key"), max_length=330, blank=True)
     duration_ms = models.FloatField(_("milliseconds"), default=0)
 
     class Meta:

@@ -48,6 +48,7 @@ class Settlement:
     )  # recipient id -> time, of the deferred ones
     reports: list[NewMessage] = field(default_factory=list)  # NDRs to queue
     report_rows: list[dict[str, Any]] = field(default_factory=list)  # NdrReport
+    signed_by: str = ""  # the DKIM key that signed what was sent, 'selector._domainkey.domain'
     ndr_of: dict[int, int] = field(default_factory=dict)  # recipient id -> NDR message id
 
 
@@ -147,6 +148,7 @@ def _attempt_row(item: Settlement, outcome: Outcome) -> dict[str, Any]:
         "reason": outcome.reason,
         "tls": outcome.tls.as_json() if outcome.tls else None,
         "duration_ms": outcome.duration_ms,
+        "signed_by": item.signed_by,
     }
 
 

@@ -52,6 +52,7 @@ async def test_an_ordinary_mail_leaves_by_good_signed_and_without_its_origin(
         [],
     )
     assert dkim.verify(received.body, dnsfunc=lambda name, timeout=5: record.encode())
+    assert relay.query("SELECT signed_by FROM gateway_attempt") == [("s1._domainkey.acme.example",)]
     assert b"secret.acme.example" not in received.body
     assert b"10.1.2.3" not in received.body
     assert b"127.0.0.1" not in received.body
