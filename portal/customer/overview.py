@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -30,6 +31,7 @@ COUNTED = (
     "spam",
 )
 SILENT_AFTER = timedelta(seconds=90)
+DEGRADED_KEPT_S = 5  # the same for everybody, and asked with every overview
 
 
 @page("GET")
@@ -105,10 +107,17 @@ def open_listings(customer: Customer) -> list[Listing]:
 
 def degraded(now: datetime) -> list[str]:
     """Sentences about what does not work just now; an installation without a living relay says so itself."""
-    workers = list(Worker.objects.filter(seen_at__gt=now - SILENT_AFTER))
-    if not workers:
+    reports: list[dict[str, str]] = cache.get_or_set(
+        "degraded", lambda: _worker_reports(now), DEGRADED_KEPT_S
+    )
+    if not reports:
         return [_("The relay is not running: mail servers cannot hand over mail at the moment.")]
-    return sorted({degraded_words(part, why) for worker in workers for part, why in worker.degraded.items()})
+    return sorted({degraded_words(part, why) for report in reports for part, why in report.items()})
+
+
+def _worker_reports(now: datetime) -> list[dict[str, str]]:
+    """What each living relay process cannot use just now."""
+    return list(Worker.objects.filter(seen_at__gt=now - SILENT_AFTER).values_list("degraded", flat=True))
 
 
 def degraded_words(part: str, why: str) -> str:

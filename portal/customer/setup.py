@@ -84,7 +84,7 @@ def setup(request: HttpRequest) -> HttpResponse:
         "configs": client_configs(login),
         "connection": connection(),
         "spf_host": settings.SMG.spf_host,
-        **live_context(customer),
+        **live_context(customer, [login.username for login in logins]),
     }
     return render(request, "customer/setup.html", context)
 
@@ -92,17 +92,18 @@ def setup(request: HttpRequest) -> HttpResponse:
 @page("GET")
 def setup_live(request: HttpRequest) -> HttpResponse:
     """The live part alone; ends its own polling when the mail is delivered."""
-    context = live_context(access_customer(request))
+    customer = access_customer(request)
+    context = live_context(customer, list(customer.credentials.values_list("username", flat=True)))
     status = STOP_POLLING if context["finished"] and request.htmx else 200  # type: ignore[attr-defined]
     return render(request, "customer/parts/setup_live.html", context, status=status)
 
 
-def live_context(customer: Customer) -> dict[str, Any]:
+def live_context(customer: Customer, usernames: list[str]) -> dict[str, Any]:
     """The stages of the session that came furthest lately, joined with the message it handed over."""
     since = timezone.now() - LOOK_BACK
     noted = [
         *customer.setup_events.filter(at__gte=since).order_by("-id")[:200],
-        *refused_logins(customer, since),
+        *refused_logins(customer, usernames, since),
     ]
     best = best_session(sorted(noted, key=lambda event: event.at, reverse=True))
     message = _message(customer, best)
@@ -110,9 +111,8 @@ def live_context(customer: Customer) -> dict[str, Any]:
     return {"steps": steps, "finished": steps[-1].state == "done", "setup_message": message}
 
 
-def refused_logins(customer: Customer, since: datetime) -> list[SetupEvent]:
+def refused_logins(customer: Customer, names: list[str], since: datetime) -> list[SetupEvent]:
     """Logins that failed before the relay could know whose server it was: found by the user name that was tried."""
-    names = list(customer.credentials.values_list("username", flat=True))
     tried = Q(username__in=names) | Q(detail__username__in=names)
     refused = Refusal.objects.filter(tried, at__gte=since, customer=None, stage="auth").order_by("-id")[:5]
     return [event for refusal in refused for event in _failed_login(customer, refusal)]

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from gateway.control import domain_checks, tls_rules
-from gateway.models import Customer, Recipient, TlsRule
+from gateway.models import Customer, Recipient, TlsRule, TlsShadow
 from gateway.tls.preflight import PreflightReport, preflight_now
 from portal.access import access_customer, access_tls_rule, actor, page
 from portal.forms import add_errors
@@ -103,7 +103,19 @@ class Past:
 @page("GET")
 def rule_list(request: HttpRequest) -> HttpResponse:
     customer = access_customer(request)
-    return render(request, "customer/tls.html", {"rules": list(customer.tls_rules.all())})
+    rules = list(customer.tls_rules.all())
+    return render(
+        request, "customer/tls.html", {"rules": [(rule, shadow_of(customer, rule)) for rule in rules]}
+    )
+
+
+def shadow_of(customer: Customer, rule: TlsRule) -> dict[str, int] | None:
+    """What a rule that only records would have stopped of the customer's latest mail there."""
+    if not rule.shadow:
+        return None
+    seen = TlsShadow.objects.filter(message__customer=customer, destination=rule.recipient_domain.lstrip("."))
+    problems = list(seen.order_by("-id").values_list("problem", flat=True)[:PAST])
+    return {"number": len(problems), "stopped": sum(bool(problem) for problem in problems)}
 
 
 @page("GET", "POST")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 
 from gateway.control import domain_checks
@@ -55,3 +56,9 @@ def public_dns(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, list[str]
     names: dict[str, dict[str, list[str]]] = {"nothing.invalid": {}}
     monkeypatch.setattr(domain_checks, "make_resolver", lambda: Resolver((), static=WholeWorld(names)))
     return names
+
+
+@pytest.fixture(autouse=True)
+def _fresh_cache() -> None:
+    """What one test left in the cache is not the next one's."""
+    cache.clear()

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from gateway.control import customers
-from gateway.models import Appeal, Body, Message, Recipient
+from gateway.models import Appeal, Body, Message, Recipient, TlsShadow
 from portal.access import OPENED_AS
 from portal.csv_export import safe_cell
 from portal.customer.message_search import Page, search
@@ -288,3 +288,21 @@ def test_support_that_opened_nobody_goes_to_its_desk(cast: Cast, browser_of: Bro
 def test_a_suspended_customer_is_told(cast: Cast, alice: Client) -> None:
     customers.suspend(cast.acme, actor="sam", reason="Stolen login")
     assert "Stolen login" in alice.get("/").content.decode()
+
+
+def test_what_a_recorded_rule_would_have_done(cast: Cast, alice: Client) -> None:
+    message = factories.make_message(cast.acme, to=("a@bank.example",))
+    shadow = {"message": message, "at": timezone.now(), "destination": "bank.example", "host": "mx.bank.example"}
+    TlsShadow.objects.create(**shadow, problem="certificate has expired")
+    TlsShadow.objects.create(**shadow | {"destination": "other.example"}, problem="not about this recipient")
+    factories.make_tls_rule(cast.acme, "bank.example", shadow=True)
+    text = page_of(alice, message)
+    assert "would have stopped this" in text
+    assert "certificate has expired" in text
+    assert "not about this recipient" not in text
+    assert "would have stopped 1 of the latest 1" in alice.get(reverse("tls")).content.decode()
+
+
+def test_unusual_behaviour_is_told_in_words(cast: Cast, alice: Client) -> None:
+    trace = [{"step": "behaviour", "outcome": "info", "detail": {"volume": [400, 20]}, "ms": 0}]
+    assert "Unusual for this login" in page_of(alice, factories.make_message(cast.acme, trace=trace))
