@@ -71,6 +71,7 @@ TABS = {
         Entry(_("Message search"), "support_messages", covers=("/support/messages/",)),
         Entry(_("Queue"), "support_queue", covers=("/support/queue/",)),
         Entry(_("Gateways"), "support_gateways", covers=("/support/gateways/",)),
+        Entry(_("Backtest"), "support_backtest", covers=("/support/backtest/",)),
         Entry(_("NDR analysis"), "support_ndr", covers=("/support/ndr/",)),
         Entry(_("Blacklist runs"), "blacklist_runs", covers=("/support/blacklists/",)),
         Entry(_("System"), "support_system", covers=("/support/system/",)),

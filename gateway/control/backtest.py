@@ -44,6 +44,7 @@ class Change:
     without: tuple[str, ...] = ()  # symbols that no longer count
     customer: Customer | None = None
     days: int = DAYS
+    most: int | None = None  # about so many messages are looked at, spread evenly; None: MAX_ROWS
 
     def check(self) -> None:
         """Raises ValidationError for numbers that make no sense."""
@@ -188,7 +189,7 @@ def _categories(
 def _rows(change: Change, now: datetime) -> tuple[int, int, list[Stored]]:
     """(messages in the time, every how many-th is looked at, these)."""
     since = first_id(int((now - timedelta(days=change.days)).timestamp() * 1000))
-    total, step, ids = _chosen(change.customer, since)
+    total, step, ids = _chosen(change.customer, since, change.most or MAX_ROWS)
     fields = ["message_id", "customer_id", "score", *(["vector"] if change.without else [])]
     found = []
     for start in range(0, len(ids), CHUNK):
@@ -201,8 +202,8 @@ def _stored(message_id: int, customer_id: int, score: float, vector: bytes = b""
     return Stored(message_id, customer_id, score, bytes(vector))
 
 
-def _chosen(customer: Customer | None, since: int) -> tuple[int, int, list[int]]:
-    """How many there are, and the ids of every step-th, about MAX_ROWS, spread by a hash of their millisecond.
+def _chosen(customer: Customer | None, since: int, most: int) -> tuple[int, int, list[int]]:
+    """How many there are, and the ids of every step-th, about `most`, spread by a hash of their millisecond.
 
     Along an index in either case: a customer's messages by the log's, everybody's by the vectors' own key.
     """
@@ -214,7 +215,7 @@ def _chosen(customer: Customer | None, since: int) -> tuple[int, int, list[int]]
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT COUNT(*) FROM ({source}) s", values)  # noqa: S608
         total: int = cursor.fetchone()[0]
-        step = 1 + total // MAX_ROWS
+        step = 1 + total // most
         sql = f"SELECT id FROM ({source}) s WHERE ((id / %s) * 48271) %% 2147483647 %% %s = 0"  # noqa: S608
         cursor.execute(sql, [*values, MS_SHIFT, step])
         return total, step, [row[0] for row in cursor.fetchall()]

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.support import customers, desk, gateways, messages, ndr, queue, requests, system
+from portal.support import backtest, customers, desk, gateways, messages, ndr, queue, requests, system
 
 urlpatterns = [
     path("", desk.desk, name="support"),
@@ -21,6 +21,8 @@ urlpatterns = [
     path("gateways/", gateways.gateway_list, name="support_gateways"),
     path("gateways/<int:pk>/drain/", gateways.gateway_drain, name="support_gateway_drain"),
     path("gateways/<int:pk>/check/", gateways.gateway_check, name="support_gateway_check"),
+    path("backtest/", backtest.backtest, name="support_backtest"),
+    path("backtest/save/", backtest.backtest_save, name="support_backtest_save"),
     path("ndr/", ndr.ndr_analysis, name="support_ndr"),
     path("requests/", requests.request_list, name="support_requests_open"),
     path("requests/<int:pk>/", requests.request_answer, name="support_answer"),

@@ -30,6 +30,7 @@ PLAIN = [
     "support_queue",
     "support_gateways",
     "support_ndr",
+    "support_backtest",
     "support_requests_open",
     "support_system",
 ]
@@ -82,6 +83,7 @@ GETS = [
         "support_message_look",
         "support_gateway_check",
         "support_answer_close",
+        "support_backtest_save",
     }
 ]
 
