@@ -37,7 +37,7 @@ def gather(ticket: DelistingTicket) -> list[Check]:
 
 def _counts(target: Target, now: datetime) -> QuerySet[HourlyCount]:
     """The hours that concern a target: its domain's, its customers', or for a gateway everybody's."""
-    counts = HourlyCount.objects.filter(hour__gte=now - CURVE)
+    counts = HourlyCount.objects.filter(hour__gte=now - CURVE, hour__lte=now)
     if target.kind == "domain" and target.gateway_id is None:
         return counts.filter(domain=target.value)
     if target.gateway_id is None:
@@ -67,7 +67,8 @@ def _volume(target: Target, now: datetime) -> Iterator[Check]:
 def _signed(target: Target, now: datetime) -> Iterator[Check]:
     if target.role == "customer_ip":
         return
-    sent = Message.objects.filter(received_at__gte=now - DAY, kind=Message.Kind.CUSTOMER)
+    day = {"received_at__gte": now - DAY, "received_at__lte": now}
+    sent = Message.objects.filter(**day, kind=Message.Kind.CUSTOMER)
     if target.gateway_id is None:
         sent = sent.filter(sender_domain=target.value)
     keyed = DkimKey.objects.filter(state="active").values("domain__name")
@@ -103,7 +104,7 @@ def _relay() -> Check:
 
 
 def _bounces(now: datetime) -> Check:
-    count = NdrReport.objects.filter(at__gte=now - DAY, report__isnull=False).count()
+    count = NdrReport.objects.filter(at__gte=now - DAY, at__lte=now, report__isnull=False).count()
     return Check("backscatter", True, f"Reports go only to senders who were logged in ({count} in 24 h).")
 
 

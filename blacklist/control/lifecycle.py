@@ -24,6 +24,8 @@ def note_hit(listing: Listing, *, relisted: bool) -> DelistingTicket | None:
     state = State(ticket.state)
     if relisted and state in ENDED:
         ticket.opened_at, ticket.closed_at, ticket.close_reason = timezone.now(), None, ""
+        ticket.prechecked_at = None  # what was found then says nothing about now
+        ticket.save(update_fields=["prechecked_at"])
         set_state(
             ticket,
             State.REOPENED,
