@@ -21,8 +21,7 @@ def badges(request: HttpRequest) -> dict[str, int]:
     if member is None:
         return {}
     customer = member.customer
-    found: dict[str, int] = cache.get_or_set(f"badges:{customer.pk}", lambda: _count(customer), KEPT_S)
-    return found
+    return cache.get_or_set(f"badges:{customer.pk}", lambda: _count(customer), KEPT_S) or {}
 
 
 def _count(customer: Customer) -> dict[str, int]:

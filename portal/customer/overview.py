@@ -107,9 +107,7 @@ def open_listings(customer: Customer) -> list[Listing]:
 
 def degraded(now: datetime) -> list[str]:
     """Sentences about what does not work just now; an installation without a living relay says so itself."""
-    reports: list[dict[str, str]] = cache.get_or_set(
-        "degraded", lambda: _worker_reports(now), DEGRADED_KEPT_S
-    )
+    reports = cache.get_or_set("degraded", lambda: _worker_reports(now), DEGRADED_KEPT_S)
     if not reports:
         return [_("The relay is not running: mail servers cannot hand over mail at the moment.")]
     return sorted({degraded_words(part, why) for report in reports for part, why in report.items()})

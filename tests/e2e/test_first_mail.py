@@ -99,7 +99,7 @@ def dns(dns_server: DnsServer) -> DnsServer:
     dns_server.mail_domain("newco.example")
     dns_server.add("newco.example", "TXT", "v=spf1 mx -all")
     dns_server.add("spf.smtp.smg.example", "A", "192.0.2.1")
-    for domain in ("acme.example", "smtp.smg.example"):
+    for domain in ("acme.example", "smtp.smg.example", "secure.example"):
         dns_server.mail_domain(domain)
     return dns_server
 
@@ -168,6 +168,9 @@ def test_from_invitation_to_signed_mail(
     assert signed(hop.wait(3), dns)
     send(relay, login, secret, "nobody@partner.example")
     understand_bounce(page, portal, words)
+    force_tls(page, portal)
+    send(relay, login, secret, "erik@secure.example")
+    understand_failed_tls(page, portal)
 
 
 def join(page: Any, portal: str, relay: RunningRelay, hop: Hop, words: dict[str, str], language: str) -> None:
@@ -274,3 +277,27 @@ def understand_bounce(page: Any, portal: str, words: dict[str, str]) -> None:
     page.wait_for_url(re.compile(r"/ndr/\d+/"))
     assert page.locator(".path .acts").count() == 1
     assert "550 5.1.1" in page.locator("main").inner_text()
+
+
+def force_tls(page: Any, portal: str) -> None:
+    """A rule for a partner whose server cannot encrypt: the test says so, the customer wants it all the same."""
+    page.goto(portal + "/tls/add/")
+    page.locator("[name=recipient_domain]").fill("Secure.example")
+    page.locator("[name=level][value=verify]").check()
+    page.locator("[name=on_failure][value=reject]").check()
+    page.locator("button[name=test]").click()
+    assert page.locator("main .chip.bad, main .chip.warn").count() > 0
+    picture(page, "tls-tested")
+    page.locator("button[name=save]").click()
+    page.wait_for_url("**/tls/")
+    page.wait_for_timeout(2000)  # the relay's next look at the policy
+
+
+def understand_failed_tls(page: Any, portal: str) -> None:
+    """The message was not sent in clear text; its page says why."""
+    page.goto(portal + "/messages/?recipient=erik@secure.example")
+    reload_until(page, "tbody .chip.bad")
+    page.locator("tbody a").first.click()
+    page.wait_for_url("**/messages/*/")
+    assert page.locator(".timeline .mark.bad").count() == 1
+    assert "TLS" in page.locator(".timeline details[open]").inner_text()

@@ -292,7 +292,12 @@ def test_a_suspended_customer_is_told(cast: Cast, alice: Client) -> None:
 
 def test_what_a_recorded_rule_would_have_done(cast: Cast, alice: Client) -> None:
     message = factories.make_message(cast.acme, to=("a@bank.example",))
-    shadow = {"message": message, "at": timezone.now(), "destination": "bank.example", "host": "mx.bank.example"}
+    shadow = {
+        "message": message,
+        "at": timezone.now(),
+        "destination": "bank.example",
+        "host": "mx.bank.example",
+    }
     TlsShadow.objects.create(**shadow, problem="certificate has expired")
     TlsShadow.objects.create(**shadow | {"destination": "other.example"}, problem="not about this recipient")
     factories.make_tls_rule(cast.acme, "bank.example", shadow=True)
