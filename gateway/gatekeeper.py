@@ -14,6 +14,7 @@ from typing import Any
 
 from gateway import pipeline, store
 from gateway.accept import Login, Session
+from gateway.admission import Admission
 from gateway.crypto import hash_secret
 from gateway.db import Database
 from gateway.fuse import Fuse
@@ -68,8 +69,10 @@ class RelayGatekeeper:
         credential_key: bytes,
         utc_now: Callable[[], datetime],
         fuse: Fuse | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self._fuse = fuse
+        self._admission = admission
         self._way = way
         self._database = database
         self._source = source
@@ -118,6 +121,9 @@ class RelayGatekeeper:
         return refuse("suspended") if customer.suspended else None
 
     async def check_sender(self, session: Session, sender: Address | None, size_bytes: int) -> Refused | None:
+        refused = self._admission.check(size_bytes) if self._admission is not None else None
+        if refused is not None:
+            return refused
         context = self._context(session)
         refused = await self._way.checker.check_sender(context, sender)
         if refused is None:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway import maintenance, pipeline, store
+from gateway.admission import Admission
 from gateway.check import Checker
 from gateway.config import Config
 from gateway.crypto import credential_key_from_settings
@@ -112,6 +113,7 @@ class Relay:
         self._tls: list[TlsObservation] = []  # not yet counted
         self._meters = Meters()
         self._metrics: MetricsServer | None = None
+        self._admission = Admission.from_config(config, time.monotonic)
 
     # ---- start
 
@@ -170,7 +172,9 @@ class Relay:
             limiter=limiter,
             meters=self._meters,
         )
-        gatekeeper = RelayGatekeeper(way, database, source, credential_key_from_settings(), utc_now, fuse)
+        gatekeeper = RelayGatekeeper(
+            way, database, source, credential_key_from_settings(), utc_now, fuse, self._admission
+        )
         return Parts(
             database, source, resolver, queue, scheduler, router, deliverer, judge, gatekeeper, reporter, fuse
         )
@@ -263,6 +267,8 @@ class Relay:
                 await clamd.ping(endpoint)
             except clamd.ScannerDown as error:
                 found["antivirus"] = str(error)
+        if self._admission.is_full:
+            found["disk"] = "no space left for new mail"
         if self.parts is not None:
             found.update({f"spam:{name}": "does not answer" for name in self.parts.judge.degraded})
             if self.parts.source.stale_reason:
