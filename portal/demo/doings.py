@@ -7,9 +7,31 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import F
 
-from gateway.control import appeal_requests, appeals, fuse, shaping, suppressions, tls_rules
-from gateway.models import Appeal, Bar, Credential, Customer, Gateway, Message, Shaping, TlsRule, TlsShadow
+from gateway.control import (
+    appeal_requests,
+    appeals,
+    dkim,
+    domain_checks,
+    fuse,
+    shaping,
+    suppressions,
+    tls_rules,
+)
+from gateway.models import (
+    Appeal,
+    AuditEntry,
+    Bar,
+    Credential,
+    Customer,
+    Domain,
+    Gateway,
+    Message,
+    Shaping,
+    TlsRule,
+    TlsShadow,
+)
 from gateway.rules.behaviour import Breach, Signal
 from portal import consent, support_requests, team, tokens
 from portal.demo import clock, letters
@@ -22,6 +44,8 @@ from portal.webhooks.sender import Answer
 ALICE, CHARLIE = "alice@acme.example", "charlie@globex.example"
 WITHOUT_LETTERS = "https://smg.example/invitations/{token}/"
 
+OUT_OF_THE_WAY = 10**12
+
 
 @transaction.atomic
 def make_doings(now: datetime) -> None:
@@ -30,6 +54,8 @@ def make_doings(now: datetime) -> None:
     if SupportRequest.objects.exists():
         return
     ask_support(acme, globex, now)
+    with clock.at(now - timedelta(hours=20)):
+        dkim.request(globex.domains.get(name="globex.example"), actor=CHARLIE, note="For our newsletters")
     appeal(acme, now)
     test_rules(acme, now)
     tell_machines(acme, now)
@@ -38,6 +64,17 @@ def make_doings(now: datetime) -> None:
         with clock.at(now - timedelta(days=days)):
             suppressions.add(acme, address, actor=ALICE, reason=reason, text=text)
     run_gateways(now)
+    for domain in Domain.objects.all():
+        domain_checks.check(domain)
+    order_log()
+
+
+def order_log() -> None:
+    """The log is read by its ids, and this story was not made in the order of time."""
+    rows = list(AuditEntry.objects.order_by("at", "id").values_list("pk", flat=True))
+    AuditEntry.objects.update(id=F("id") + OUT_OF_THE_WAY)
+    for old, new in zip(rows, sorted(rows), strict=True):
+        AuditEntry.objects.filter(pk=old + OUT_OF_THE_WAY).update(id=new)
 
 
 def ask_support(acme: Customer, globex: Customer, now: datetime) -> None:
@@ -93,7 +130,7 @@ def appeal(acme: Customer, now: datetime) -> None:
     )
     found: list[Appeal] = []
     for message, comment in zip((first, second, third), comments, strict=True):
-        with clock.at(min(message.received_at + timedelta(hours=2), now)):
+        with clock.at(min(message.received_at + timedelta(hours=2), now - timedelta(minutes=9))):
             found.append(appeal_requests.ask(message, actor=ALICE, comment=comment))
     with clock.at(now - timedelta(days=4)):
         appeals.accept(

@@ -281,6 +281,12 @@ def test_a_second_time_adds_nothing_but_new_passwords(demo):
     assert fresh["password"] != demo["password"]
 
 
+def test_the_log_is_in_the_order_of_time(demo):
+    times = list(AuditEntry.objects.order_by("id").values_list("at", flat=True))
+    assert times == sorted(times)
+    assert times[-1] <= timezone.now()
+
+
 def test_the_relay_can_send_by_every_gateway(demo):
     snapshot: Snapshot = load_snapshot()
     assert len(snapshot.gateways) == 3

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from gateway.models import Customer
-from portal.demo import letters
+from portal.demo import clock, letters
 from portal.demo.cast import PEOPLE, SUPPORT, Access, make_cast
 from portal.demo.doings import make_doings
 from portal.demo.reputation import make_history
-from portal.demo.traffic import Traffic
+from portal.demo.traffic import DAYS, Traffic
 
 VOICES = {"acme": letters.ACME, "globex": letters.GLOBEX}
 
@@ -33,14 +33,22 @@ class Command(BaseCommand):
             raise CommandError(
                 "demo_setup would put invented customers into a real gateway: set SMG_DEMO=on first."
             )
-        access = make_cast()
+        now = timezone.now()
+        with clock.at(born(now)):
+            access = make_cast()
         with quiet():
-            number, checks = make_story(timezone.now())
+            number, checks = make_story(now)
         target = settings.SMG.var_dir / "demo.json"
         write_private(
             target, json.dumps(as_json(access), indent=2)
         )  # last: its presence says that all is there
         self.stdout.write(f"{number} messages and {checks} blacklist checks made; access is in {target}")
+
+
+def born(now: datetime) -> datetime:
+    """When the customers came: before their first mail."""
+    is_new = not Customer.objects.filter(slug__in=VOICES).exists()
+    return now - timedelta(days=DAYS + 1) if is_new else now
 
 
 @contextmanager
