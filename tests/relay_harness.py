@@ -33,7 +33,7 @@ from tests.services import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "only for tests"
-READY_S = 30.0
+READY_S = 60.0  # a busy machine is slow, not broken
 
 SETUP = """
 [[gateways]]

@@ -20,6 +20,7 @@ from email.policy import default as modern
 from typing import Any, Self
 
 from tests.dns_server import DnsServer
+from tests.e2e.conftest import SHOTS, picture
 from tests.factories import PASSWORD
 from tests.fake_next_hop import FakeNextHop, Received
 from tests.relay_harness import RunningPortal, RunningRelay, decoded
@@ -197,6 +198,18 @@ def check_until(page: Any, selector: str, **wanted: Any) -> None:
 
     if not page.locator(selector, **wanted).count():
         wait_until(pressed, f"{selector} {wanted}")
+
+
+def portrait(page: Any, name: str) -> None:
+    """A picture (SMG_TEST_SCREENSHOTS) in a window as high as the page, so that the side bar is as high as it."""
+    if not SHOTS:
+        return
+    wide = page.viewport_size
+    page.set_viewport_size(
+        {"width": wide["width"], "height": page.evaluate("document.documentElement.scrollHeight")}
+    )
+    picture(page, name)
+    page.set_viewport_size(wide)
 
 
 def text_of(page: Any) -> str:

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import axe_problems, picture
+from tests.e2e.conftest import axe_problems
 from tests.e2e.journeys.stage import (
     INBOX,
     PARTNER,
     People,
     Stage,
     parsed,
+    portrait,
     press,
     reload_until,
     text_of,
@@ -57,7 +58,7 @@ def read_the_cause(alice: Any) -> None:
     assert REPLY in text_of(alice)
     assert alice.locator("h3 + ol li").count() >= 1
     assert axe_problems(alice) == []
-    picture(alice, "ndr-detail")
+    portrait(alice, "ndr-explained")
 
 
 def save_as_csv(alice: Any) -> None:

@@ -9,8 +9,8 @@ import dkim
 import pytest
 
 from tests.dns_server import DnsServer
-from tests.e2e.conftest import axe_problems, picture
-from tests.e2e.journeys.stage import PARTNER, People, Stage, check_until, press
+from tests.e2e.conftest import axe_problems
+from tests.e2e.journeys.stage import PARTNER, People, Stage, check_until, portrait, press
 from tests.relay_harness import SECRET
 
 DOMAIN = "acme.example"
@@ -67,7 +67,7 @@ def publish(alice: Any, stage: Stage) -> str:
     name, value = (card.locator("code").nth(place).inner_text() for place in (0, 1))
     stage.dns.add(name, "TXT", "v=DKIM1; k=rsa; p=AAAA")
     check_until(alice, "[id^=dkim] .chip.bad", has_text="Differs")
-    picture(alice, "dkim-differs")
+    portrait(alice, "dkim-differs")
     assert axe_problems(alice) == []
     stage.dns.remove(name, "TXT")
     stage.dns.add(name, "TXT", quoted(value))

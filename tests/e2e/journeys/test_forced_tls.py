@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import axe_problems, picture
-from tests.e2e.journeys.stage import BANK, People, Stage, press, reload_until, text_of
+from tests.e2e.conftest import axe_problems
+from tests.e2e.journeys.stage import BANK, People, Stage, portrait, press, reload_until, text_of
 from tests.relay_harness import SECRET
 
 LETTER = ("alice@acme.example", ["clerk@bank.example"])
@@ -49,7 +49,7 @@ def try_before_saving(alice: Any) -> None:
     verdict = alice.locator("table tbody tr", has_text="No server of the domain can do this")
     assert verdict.count() >= 1
     assert axe_problems(alice) == []
-    picture(alice, "tls-refused")
+    portrait(alice, "tls-preflight")
 
 
 def save(alice: Any) -> None:
@@ -71,7 +71,7 @@ def open_held(alice: Any, subject: str) -> None:
 
 def cancel(alice: Any) -> None:
     open_held(alice, "Statement for cancelling")
-    picture(alice, "message-held")
+    portrait(alice, "tls-held")
     assert axe_problems(alice) == []
     press(alice, "a.button.danger[href$='/cancel/']")
     press(alice, "main form button.danger")

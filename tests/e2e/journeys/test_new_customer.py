@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import axe_problems, picture
+from tests.e2e.conftest import axe_problems
 from tests.e2e.journeys.stage import (
     INBOX,
     PARTNER,
@@ -15,6 +15,7 @@ from tests.e2e.journeys.stage import (
     Stage,
     check_until,
     link_in,
+    portrait,
     press,
     text_of,
     wait_until,
@@ -96,7 +97,7 @@ def prove_domain(nina: Any, stage: Stage, domain: str) -> None:
         values = nina.locator(f"#{record} code")
         stage.dns.add(values.nth(0).inner_text(), "TXT", values.nth(1).inner_text())
     if domain == "newco-en.example":
-        picture(nina, "domain")
+        portrait(nina, "first-mail-records")
     check_until(nina, "#ownership .chip.good")
     assert nina.locator("#spf .chip.good").count() == 1
 
@@ -137,7 +138,7 @@ def follow_the_first_mail(
     assert words["delivered"] in live.locator("li.done").last.inner_text()
     assert axe_problems(nina) == []
     if slug == "newco-en":
-        picture(nina, "setup")
+        portrait(nina, "first-mail-followed")
 
 
 def read_its_story(nina: Any, stage: Stage, words: dict[str, str]) -> None:
