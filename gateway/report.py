@@ -101,6 +101,19 @@ class Reporter:
 
     async def report(self, snapshot: Snapshot, parcel: Parcel, outcomes: list[Outcome]) -> list[Outcome]:
         """Settle one attempt; returns the outcomes as they were written (deferred ones may have expired)."""
+        try:
+            return await self._settle(snapshot, parcel, outcomes)
+        except Exception:
+            await self._keep_delivered(outcomes)
+            raise
+
+    async def _keep_delivered(self, outcomes: list[Outcome]) -> None:
+        """The whole could not be written. The rest is tried again, but what was delivered is never sent twice."""
+        delivered = [outcome.recipient_id for outcome in outcomes if outcome.state is State.DELIVERED]
+        if delivered:
+            await write_surely(self._database, store.mark_delivered, (delivered, self._utc_now()))
+
+    async def _settle(self, snapshot: Snapshot, parcel: Parcel, outcomes: list[Outcome]) -> list[Outcome]:
         recipients = {recipient.id: recipient for recipient in parcel.recipients}
         now = self._utc_now()
         mail = parcel.mail

@@ -113,6 +113,15 @@ _SETTLE_SQL = (
 )
 
 
+def mark_delivered(payloads: Sequence[tuple[list[int], datetime]]) -> list[None]:
+    """(recipient ids, time): settle delivered recipients whose outcome cannot be written as a whole."""
+    for ids, at in payloads:
+        Recipient.objects.filter(id__in=ids, state=State.QUEUED).update(
+            state=State.DELIVERED, reason="delivered", settled_at=at, next_attempt_at=None, lease_owner=""
+        )
+    return [None] * len(payloads)
+
+
 def _settle_row(item: Settlement, outcome: Outcome) -> list[Any]:
     is_open = outcome.state in (State.QUEUED, State.HELD)
     return [

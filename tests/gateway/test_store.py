@@ -111,6 +111,18 @@ def test_a_deferral_does_not_undo_what_a_person_cancelled_meanwhile() -> None:
     assert Recipient.objects.get().state == "delivered"
 
 
+def test_what_was_delivered_stays_delivered_when_nothing_more_can_be_written() -> None:
+    customer = make_customer()
+    new = new_message(customer.id, recipients=2)
+    store.insert_messages([new])
+    first, second = (row["id"] for row in new.recipients)
+    Recipient.objects.filter(id=second).update(state=State.HELD)
+    store.mark_delivered([([first, second], NOW)])
+    assert list(Recipient.objects.order_by("id").values_list("state", "settled_at", "lease_owner")) == [
+        ("delivered", NOW, ""), ("held", None, ""),
+    ]  # fmt: skip
+
+
 def claim(owner: str, now: datetime, limit: int = 10, pools: tuple[str, ...] = ("good", "bad")) -> list[int]:
     return store.claim([store.ClaimRequest(owner, pools, now, limit)])[0]
 
