@@ -47,7 +47,7 @@ def held_list(request: HttpRequest, pk: int) -> HttpResponse:
         "number": rows.count(),
         "servers": _top(rows, "message__client_ip"),
         "domains": _top(rows, "domain"),
-        "rows": rows.select_related("message").order_by("message")[:LISTED],
+        "rows": rows.select_related("message").order_by("message_id")[:LISTED],
         "listed": LISTED,
     }
     return render(request, "customer/held_mail.html", context, status=400 if form.errors else 200)

@@ -86,7 +86,9 @@ def queue(request: HttpRequest) -> HttpResponse:
         .annotate(number=Count("pk"))
         .order_by("-number")[:TOP],
         "ages": by_age(rows),
-        "rows": rows.select_related("customer").order_by("message")[:LISTED] if not wanted.is_empty else [],
+        "rows": rows.select_related("customer").order_by("message_id")[:LISTED]
+        if not wanted.is_empty
+        else [],
         "listed": LISTED,
         "verbs": TITLES.items(),
     }

@@ -171,3 +171,11 @@ def test_what_is_left_after_the_release_stays_in_sight(stolen: Credential, alice
     page = text(alice, "credential", stolen.pk)
     assert "still held" in page
     assert "3 held recipients" in page
+
+
+def test_the_oldest_comes_first(cast: Cast, alice: Client) -> None:
+    login = factories.make_credential(cast.acme)
+    hold(login, "first@example.org")
+    hold(login, "second@example.org")
+    page = text(alice, "credential_held", login.pk)
+    assert page.index("first@example.org") < page.index("second@example.org")

@@ -19,6 +19,7 @@ from portal import consent, support_requests
 from portal.access import OPENED_AS
 from portal.models import ContentGrant, ContentLook, Invitation, SupportRequest, User
 from portal.support.urls import urlpatterns
+from tests.factories import make_message
 from tests.portal.api.conftest import World, make_world
 
 pytestmark = pytest.mark.django_db
@@ -222,6 +223,13 @@ def test_search_understands_what_people_have(term: str, acme: World, sam: Client
     assert acme.ids["messages"] in page
     other = sam.get(reverse("support_messages"), {"q": "nothing-like-it.example"}).content.decode()
     assert acme.ids["messages"] not in other
+
+
+def test_the_queue_lists_the_oldest_first(acme: World, sam: Client) -> None:
+    for name in ("first", "second"):
+        make_message(acme.customer, to=(f"{name}@slow.example",), state="queued")
+    page = sam.get(reverse("support_queue"), {"destination": "slow.example"}).content.decode()
+    assert page.index("first@slow.example") < page.index("second@slow.example")
 
 
 def test_a_look_needs_leave(acme: World, sam: Client) -> None:
