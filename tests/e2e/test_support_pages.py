@@ -14,8 +14,9 @@ from django.test import Client
 from django.utils import timezone
 
 from gateway.control import gateways
-from gateway.models import Gateway, Worker
+from gateway.models import FeatureVector, Gateway, Worker
 from portal.models import User
+from tests import factories
 from tests.portal.api.conftest import World, make_world
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,6 +37,8 @@ SUPPORT = [
     "queue/cancel/?destination=friend-of-acme.example",
     "gateways/",
     "gateways/{gateway}/drain/",
+    "backtest/?customer={customer}",
+    "backtest/?suspect=20&spam=60&customer={customer}",
     "ndr/",
     "system/",
 ]
@@ -70,6 +73,11 @@ def world(transactional_db: None) -> World:
         owner="n:1", node="n", pid=1, slot=0, started_at=now, seen_at=now, degraded={"clamd": "no answer"}
     )
     assert Gateway.objects.count() == 2
+    judged = [factories.make_message(made.customer, score=score) for score in (5, 21, 30, 60)]
+    FeatureVector.objects.bulk_create(
+        FeatureVector(message=row, customer=made.customer, at=row.received_at, score=row.score, vector=b"")
+        for row in judged
+    )
     return made
 
 
