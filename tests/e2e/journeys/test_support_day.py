@@ -158,7 +158,9 @@ def test_a_customer_is_suspended_and_let_in_again(people: People, stage: Stage) 
         wait_until(lambda: knock(stage) != "250", "the refusal of a suspended customer")
         assert knock(stage) == reply_to(open_session) == SUSPENDED
     charlie.goto("/")
-    assert WHY in charlie.locator("body").inner_text()
+    told = charlie.locator("body").inner_text()
+    assert WHY in told
+    assert "answered 451" in told
     portrait(charlie, "support-suspended")
     with stage.client("acme-web", SECRET) as neighbour:
         assert reply_to(neighbour, "web@acme.example") == "250"
