@@ -30,8 +30,9 @@ def make_history(now: datetime) -> int:
     """Live through the days; returns how many checks were made. Does nothing where there were checks already."""
     if CheckRun.objects.exists():
         return 0
-    watch()
     with transaction.atomic():
+        with clock.at(schedules.slot_of(now) - timedelta(days=DAYS)):
+            watch()
         for days_ago in reversed(range(DAYS)):
             _day(days_ago, schedules.slot_of(now - timedelta(days=days_ago)), now)
     return CheckRun.objects.count()
