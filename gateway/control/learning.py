@@ -82,7 +82,10 @@ _ADD = (
     "INSERT INTO gateway_localword (feature, ham, spam) VALUES (%s, %s, %s) ON CONFLICT (feature)"
     " DO UPDATE SET ham = gateway_localword.ham + excluded.ham, spam = gateway_localword.spam + excluded.spam"
 )
-_SUBTRACT = "UPDATE gateway_localword SET ham = ham - %s, spam = spam - %s WHERE feature = %s AND ham >= %s AND spam >= %s"
+_SUBTRACT = (
+    "UPDATE gateway_localword SET ham = ham - %s, spam = spam - %s"
+    " WHERE feature = %s AND ham >= %s AND spam >= %s"
+)
 
 
 def _changes(vector: bytes, *, is_spam: bool) -> Mapping[int, tuple[int, int]]:

@@ -37,13 +37,12 @@ class BacktestForm(forms.Form):
     """What is to be tried; the values stand in the URL."""
 
     customer = forms.ModelChoiceField(
-        Customer.objects.all(), label=gettext_lazy("Customer"), required=False, empty_label=gettext_lazy("all"),
-        help_text=gettext_lazy("All: the operator's defaults; customers with thresholds of their own keep them."),
+        Customer.objects.all(), label=gettext_lazy("Customer"), required=False, empty_label=gettext_lazy("all")
     )  # fmt: skip
     suspect = forms.FloatField(
-        label=gettext_lazy("suspect from score"), min_value=1, max_value=100, required=False
+        label=gettext_lazy("Suspect from score"), min_value=1, max_value=100, required=False
     )
-    spam = forms.FloatField(label=gettext_lazy("spam from score"), min_value=1, max_value=100, required=False)
+    spam = forms.FloatField(label=gettext_lazy("Spam from score"), min_value=1, max_value=100, required=False)
     days = forms.IntegerField(
         label=gettext_lazy("Days back"), min_value=1, max_value=MAX_DAYS, required=False, initial=DAYS
     )
