@@ -55,8 +55,8 @@ class Refused(Exception):
 class PlainClient:
     """One SMTP session in the clear from a registered network. Raises Refused, OSError."""
 
-    def __init__(self, port: int, timeout_s: float = 15.0) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout_s)
+    def __init__(self, port: int, timeout_s: float = 15.0, source: str = "127.0.0.1") -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout_s, (source, 0))
         self._file = self._socket.makefile("rb")
         self._expect("2")
         self.ask(b"EHLO client.acme.example\r\n")
