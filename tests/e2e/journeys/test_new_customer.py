@@ -79,6 +79,7 @@ def join(nina: Any, stage: Stage, slug: str, words: dict[str, str], language: st
     press(nina, "form button.primary")
     nina.wait_for_url(stage.portal.url + "/")
     assert nina.locator("html").get_attribute("lang") == language
+    assert nina.request.get(link).status == 404
 
 
 def invitation(stage: Stage, slug: str) -> Any:
@@ -114,6 +115,9 @@ def make_login(nina: Any) -> tuple[str, str]:
     nina.wait_for_url("**/setup/**")
     assert secret not in nina.content()
     assert login in nina.locator("details pre, details code").first.inner_text()
+    again = nina.request.get(nina.locator("dd a[href^='/access/']").get_attribute("href")).text()
+    assert login in again
+    assert secret not in again
     return login, secret
 
 

@@ -130,6 +130,7 @@ def by_filter(sam: Any, verb: str, number: int, reason: str = "") -> None:
     sam.locator("[name=destination]").fill("slow.example")
     press(sam, "main form button.primary")
     press(sam, f"a[href*='/queue/{verb}/']")
+    sam.wait_for_url(f"**/queue/{verb}/**")
     asked = text_of(sam)
     assert f"{number} recipients" in asked
     assert f"Globex: {number}" in asked
