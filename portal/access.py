@@ -131,9 +131,8 @@ def access_message(request: HttpRequest, text_id: str) -> Message:
 
 
 def access_domain(request: HttpRequest, name: str, *, write: bool = False) -> Domain:
-    return get_object_or_404(
-        Domain.objects.filter(customer=access_customer(request, write=write)), name=name.lower()
-    )
+    mine = Domain.objects.filter(customer=access_customer(request, write=write))
+    return get_object_or_404(mine, name=name.lower().replace("\0", "?"))  # PostgreSQL takes NUL in no text
 
 
 def access_credential(request: HttpRequest, pk: int, *, write: bool = False) -> Credential:

@@ -16,6 +16,7 @@ from gateway.models import NdrReport
 from portal.access import access_customer, access_ndr, page
 from portal.csv_export import csv_response
 from portal.customer.keyset import keyset_page
+from portal.customer.query import search_words
 from portal.customer.reply_words import Meaning, by_key, meaning_of
 
 DAYS = {"1": 1, "7": 7, "30": 30}
@@ -33,7 +34,7 @@ class Cause:
 def ndr_list(request: HttpRequest) -> HttpResponse:
     days = DAYS.get(request.GET.get("days", ""), 7)
     reports = _reports(request, days)
-    chosen = request.GET.get("cause", "")
+    chosen = search_words(request, "cause")
     rows = reports.filter(cause=chosen) if chosen else reports
     context = {
         "days": days,
@@ -50,8 +51,9 @@ def ndr_list(request: HttpRequest) -> HttpResponse:
 def ndr_csv(request: HttpRequest) -> HttpResponseBase:
     days = DAYS.get(request.GET.get("days", ""), 7)
     reports = _reports(request, days)
-    if request.GET.get("cause"):
-        reports = reports.filter(cause=request.GET["cause"])
+    cause = search_words(request, "cause")
+    if cause:
+        reports = reports.filter(cause=cause)
     head = ["at", "message", "sender", "recipient", "cause", "code", "enhanced", "reply"]
     return csv_response(
         "non-delivery-reports.csv", head, _csv_rows(reports.select_related("message").iterator())

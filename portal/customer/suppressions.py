@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from gateway.control import suppressions
 from portal.access import access_customer, access_suppression, actor, page
 from portal.customer.keyset import keyset_page
+from portal.customer.query import search_words
 
 
 @page("GET", "POST")
@@ -26,7 +27,7 @@ def suppression_list(request: HttpRequest) -> HttpResponse:
         else:
             notes.success(request, _("Nothing more is sent to this address."))
             return redirect("suppressions")
-    wanted = request.GET.get("q", "").strip().lower()[:320]
+    wanted = search_words(request).lower()
     rows = customer.suppressions.filter(address__contains=wanted) if wanted else customer.suppressions.all()
     context = {"found": keyset_page(rows, request.GET.get("before", "")), "q": wanted, "error": error}
     return render(request, "customer/suppressions.html", context, status=400 if error else 200)

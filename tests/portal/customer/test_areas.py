@@ -382,6 +382,29 @@ def test_refusals_are_explained_and_searchable(alice: Client, cast: Cast) -> Non
     assert "must resolve" not in found
 
 
+def test_refusals_are_found_by_the_servers_address(alice: Client, cast: Cast) -> None:
+    factories.make_refusal(cast.acme, client_ip="192.0.2.77", text="From this server")
+    factories.make_refusal(cast.acme, client_ip="192.0.2.78", text="From another one")
+    found = text_of(alice, "refusals", q="192.0.2.77")
+    assert "From this server" in found
+    assert "From another one" not in found
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/refusals/?q=a%00b", "/suppressions/?q=%00", "/ndr/?cause=%00", "/messages/?sender=%00", "/messages/?id=a%00",
+        "/activity/?area=%00",
+    ],
+)  # fmt: skip
+def test_nul_in_a_search_breaks_nothing(path: str, alice: Client) -> None:
+    assert alice.get(path).status_code == 200
+
+
+def test_nul_in_a_domain_name_is_404(alice: Client) -> None:
+    assert alice.get("/domains/a%00b.example/").status_code == 404
+
+
 def test_reports_are_grouped_by_cause(alice: Client, cast: Cast) -> None:
     message = factories.make_message(cast.acme, state="bounced")
     for number in range(3):
