@@ -12,6 +12,7 @@ from gateway.models import Attempt, Message, Recipient, TlsShadow
 from portal.customer.message_rows import shown_state
 from portal.customer.reply_words import Meaning, meaning_of
 from portal.customer.stopped import REASON
+from portal.customer.trace_words import signature_sentence
 
 SHOWN_RECIPIENTS = 25
 TONES = {
@@ -79,12 +80,16 @@ def _attempt(attempt: Attempt) -> Event:
         at=attempt.at,
         tone=TONES.get(attempt.state, ""),
         icon=ICONS.get(attempt.state, "dot"),
-        lines=tuple(line for line in (_where(attempt), tls_sentence(attempt.tls)) if line),
+        lines=tuple(line for line in _facts(attempt) if line),
         reply=reply_text(attempt.code, attempt.enhanced, attempt.text),
         meaning=meaning,
         ms=attempt.duration_ms,
         settled=attempt.state not in ("delivered", "queued"),
     )
+
+
+def _facts(attempt: Attempt) -> tuple[str, ...]:
+    return _where(attempt), tls_sentence(attempt.tls), signature_sentence(attempt.signed_by)
 
 
 def _shadow(shadow: TlsShadow) -> Event:

@@ -144,6 +144,12 @@ def _dkim(detail: Detail) -> str:
     }  # fmt: skip
 
 
+def signature_sentence(signed_by: str) -> str:
+    """Of an attempt's 'selector._domainkey.domain'; '' when it was not signed, or nobody noted it."""
+    selector, _label, domain = signed_by.partition("._domainkey.")
+    return _dkim({"selector": selector, "domain": domain}) if domain else ""
+
+
 SENTENCES: dict[str, Sentence] = {
     "account": _account, "sender_domain": _sender_domain, "ownership": _ownership, "rate": _rate, "authors": _authors,
     "loop": _loop, "virus": _virus, "spam": _spam, "behaviour": _behaviour, "route": _route, "dkim": _dkim,

@@ -10,7 +10,7 @@ import pytest
 
 from tests.dns_server import DnsServer
 from tests.e2e.conftest import axe_problems
-from tests.e2e.journeys.stage import PARTNER, People, Stage, check_until, portrait, press
+from tests.e2e.journeys.stage import PARTNER, People, Stage, check_until, portrait, press, text_of
 from tests.relay_harness import SECRET
 
 DOMAIN = "acme.example"
@@ -32,6 +32,7 @@ def test_from_the_wish_to_the_signed_mail(people: People, stage: Stage) -> None:
     assert f"s={selector};".encode() in mail
     assert dkim.verify(mail, dnsfunc=asker(stage.dns))
     assert not dkim.verify(mail.replace(b"Signed.", b"Forged."), dnsfunc=asker(stage.dns))
+    read_of_the_signature(alice, selector)
 
 
 def ask(alice: Any) -> None:
@@ -81,6 +82,15 @@ def quoted(value: str) -> str:
     if value.startswith('"'):
         return value
     return " ".join(f'"{value[start : start + 255]}"' for start in range(0, len(value), 255))
+
+
+def read_of_the_signature(alice: Any, selector: str) -> None:
+    """The message's page says which key signed it; the one before says nothing of a key."""
+    for subject, is_signed in (("With the key", True), ("Before the key", False)):
+        alice.goto("/messages/")
+        press(alice, f"tbody a:has-text('{subject}')")
+        alice.wait_for_url(re.compile(r"/messages/[^/]+/$"))
+        assert (f"Signed as {selector}._domainkey.{DOMAIN}." in text_of(alice)) is is_signed
 
 
 def asker(dns: DnsServer) -> Any:
