@@ -20,7 +20,8 @@ AREAS: dict[str, str | Promise] = {
     "customer": _("Settings"), "domain": _("Domains"), "dkim": _("DKIM"), "credential": _("SMTP logins"),
     "tls_rule": _("Forced TLS"), "team": _("Team"), "queue": _("Messages"), "suppression": _("Blocked recipients"),
     "appeal": _("Appeals"), "network": _("Networks"), "support": _("Support"), "token": _("API tokens"),
-    "webhook": _("Webhooks"), "ticket": _("Tickets"), "alert": _("Alerts"), "grant": _("Consent"),
+    "webhook": _("Webhooks"), "request": _("Support requests"), "content": _("Consent"), "ticket": _("Tickets"),
+    "blacklist": _("Blacklists"),
 }  # fmt: skip
 DID: dict[str, str | Promise] = {
     "customer.create": _("set up the customer"), "customer.change": _("changed the settings"),
@@ -43,6 +44,18 @@ DID: dict[str, str | Promise] = {
     "suppression.add": _("blocked a recipient"), "suppression.remove": _("allowed a recipient again"),
     "appeal.ask": _("appealed a spam verdict"), "network.add": _("added a network"),
     "network.remove": _("removed a network"),
+    "appeal.accepted": _("accepted an appeal"), "appeal.declined": _("declined an appeal"),
+    "appeal.undone": _("took the answer to an appeal back"), "spam_exception.end": _("ended a spam exception"),
+    "request.create": _("asked support"), "request.reply": _("replied to a request"),
+    "request.close": _("closed a request"), "content.grant": _("allowed support to look"),
+    "content.revoke": _("took the leave to look back"), "content.break_glass": _("support took a look without leave"),
+    "token.create": _("made an API token"), "token.revoke": _("revoked an API token"),
+    "webhook.create": _("added a webhook"), "webhook.change": _("changed a webhook"),
+    "webhook.remove": _("removed a webhook"), "webhook.rotate": _("made a new webhook secret"),
+    "webhook.enable": _("switched a webhook on"), "webhook.disable": _("webhook switched off"),
+    "webhook.test": _("tested a webhook"), "webhook.send_again": _("sent an event again"),
+    "blacklist.alert": _("acknowledged an alert"), "blacklist.mute": _("muted a blacklist"),
+    "blacklist.unmute": _("unmuted a blacklist"), "ticket.move": _("moved a delisting ticket on"),
     "support.open": _("support opened your pages"),
 }  # fmt: skip
 
