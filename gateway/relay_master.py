@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -26,6 +27,10 @@ log = logging.getLogger(__name__)
 STOP_TIMEOUT_S = 12.0
 BACKOFF_S = (0.2, 1.0, 2.0, 5.0, 10.0)
 STEADY_S = 30.0  # a process that ran this long starts again without delay
+# The event loop and the writer thread hand the interpreter to and fro; with Python's 5 ms the writer waits that long
+# for each of a transaction's statements while the loop is busy, and clients wait for their 250.
+SWITCH_S = 0.0005
+GC_THRESHOLDS = (20_000, 20, 50)  # each message makes and drops hundreds of objects, few of them in circles
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h: starting again would not help
 
 
@@ -94,6 +99,8 @@ def load_shared() -> None:
     """What every process needs and none changes: read once, shared by the fork. Fails here if it is broken."""
     shipped()
     code_dictionary()
+    sys.setswitchinterval(SWITCH_S)
+    gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()  # or the collector would touch, and so copy, every shared page
 
 
