@@ -24,6 +24,8 @@ from gateway.sign import generate_key
 State = DkimKey.State
 OPEN = (State.REQUESTED, State.PUBLISHING)
 ROTATE_AFTER = timedelta(days=365)
+CNAME_SELECTORS = ("smgc1", "smgc2")
+IN_USE = (State.PUBLISHING, State.ACTIVE, State.RETIRING)
 SELECTORS = tuple(f"smg{number}" for number in range(1, 1000))
 
 
@@ -51,7 +53,7 @@ def approve(key: DkimKey, *, actor: str, selector: str = "") -> bool:
     if not _move(key, State.REQUESTED, State.PUBLISHING):
         return False
     pem, public = generate_key()
-    key.selector = selector.strip().lower() or _free_selector(key.domain)
+    key.selector = selector.strip().lower() or _selector_for(key)
     key.private_key, key.public_key = crypto.encrypt(pem.decode()), public
     key.approved_at, key.approved_by = timezone.now(), actor
     key.full_clean()
@@ -143,9 +145,22 @@ def _move(key: DkimKey, before: str, after: str) -> bool:
     return True
 
 
-def _free_selector(domain: Domain) -> str:
-    taken = set(domain.dkim_keys.values_list("selector", flat=True))
-    return next(selector for selector in SELECTORS if selector not in taken)
+def _selector_for(key: DkimKey) -> str:
+    """TXT keys take the next free name. CNAME keys alternate between two, so that the customer's two records, published
+    once, serve every later key; the name of a key that has ended is free again. Raises ValidationError while both are
+    in use."""
+    keys = key.domain.dkim_keys.exclude(pk=key.pk)
+    if key.kind != DkimKey.Kind.CNAME:
+        taken = set(keys.values_list("selector", flat=True))
+        return next(selector for selector in SELECTORS if selector not in taken)
+    in_use = set(keys.filter(state__in=IN_USE).values_list("selector", flat=True))
+    free = [selector for selector in CNAME_SELECTORS if selector not in in_use]
+    if not free:
+        raise ValidationError(
+            _("The key before the present one is still needed for mail under way."), code="in_use"
+        )
+    keys.filter(selector=free[0]).update(selector="")
+    return free[0]
 
 
 def _record(key: DkimKey, actor: str, action: str) -> None:
