@@ -334,16 +334,25 @@ _DIGIT_RUN = re.compile(r"[+(\d][\d\s().-]{7,24}")
 _COIN = re.compile(r"\b(?:bc1[02-9ac-hj-np-z]{20,60}|[13][1-9A-HJ-NP-Za-km-z]{25,34}|0x[0-9a-fA-F]{40})\b")
 
 
+# Without one of these in it a text need not be searched with the expressions above, which cost 0.15 ms for 4 KiB.
+_MONEY_HINTS = ("$", "€", "£", "usd", "eur", "gbp", "dollars")
+_COIN_HINTS = ("1", "3", "0x")
+
+
+def _has_any(text: str, hints: tuple[str, ...]) -> bool:
+    return any(hint in text for hint in hints)
+
+
 def amount_tokens(sample: str) -> Iterator[Token]:
     """Money, telephone numbers, coin addresses."""
-    if _CURRENCY.search(sample):
+    if _has_any(sample.casefold(), _MONEY_HINTS) and _CURRENCY.search(sample):
         money = len(_MONEY.findall(sample))
         yield "MONEY", "amounts:" + bucket(money)
         if re.search(r"[$€£]\s?\d{1,3}(?:[.,]\d{3}){2}", sample):
             yield "MONEY", "fortune"
     if any(_PHONE.match(run) for run in _DIGIT_RUN.findall(sample)[:50]):
         yield "TELEPHONE", "number"
-    if _COIN.search(sample):
+    if _has_any(sample, _COIN_HINTS) and _COIN.search(sample):
         yield "COIN_ADDRESS", "address"
 
 
