@@ -1,8 +1,8 @@
 """What people do with mail that waits: hold, release, retry, cancel. One by one or by filter.
 
 Every verb takes a queryset of Recipient (already narrowed to what the actor may touch), changes only the rows that are
-in a fitting state, and returns how many there were. Hold and cancel move the policy version, so that relay processes look
-again at what waits in their memory; an attempt that is already on its way may still deliver.
+in a fitting state, and returns how many there were. Hold and cancel move the policy version, so that relay processes
+look again at what waits in their memory; an attempt that is already on its way may still deliver.
 """
 
 from __future__ import annotations
