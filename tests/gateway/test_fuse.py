@@ -16,7 +16,7 @@ from gateway.control import credentials, queue, queue_filter
 from gateway.control.fuse import Stop, contain, hold_late, hold_rest
 from gateway.fuse import Fuse
 from gateway.models import AuditEntry, Credential, Customer, Message, Recipient
-from gateway.rules.behaviour import Breach, Limits, Signal
+from gateway.rules.behaviour import Breach, Limits, Signal, from_numbers, sentences
 from gateway.store import behaviour
 from tests.factories import make_credential, make_customer, make_message
 
@@ -188,6 +188,10 @@ def test_a_stolen_login_is_stopped_within_the_first_messages(
     assert invoices.recipients.get().state == "queued"
     actions = set(AuditEntry.objects.filter(customer=web.customer).values_list("action", flat=True))
     assert actions == {"credential.fuse", "queue.hold"}
+    # The audit keeps the numbers: the portal's pages say them in the reader's language.
+    signals = from_numbers(AuditEntry.objects.get(action="credential.fuse").detail["signals"])
+    assert "; ".join(sentences(signals, "de")) == web.block_reason
+    assert sentences(signals, "en")[0] == "250 recipients within an hour (usual: 20)"
 
 
 def test_ordinary_traffic_is_looked_at_and_left_alone(fuse: Fuse, web: Credential, clock: Clock) -> None:
