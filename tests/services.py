@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -25,6 +26,7 @@ from pathlib import Path
 
 import pytest
 
+TEST_PORTS = (20_000, 32_000)
 REQUIRED = os.environ.get("SMG_TEST_SERVICES") == "required"
 PACKAGES = {  # binary -> Debian package
     "chromium": "chromium",
@@ -76,15 +78,18 @@ def need(name: str) -> str:
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """A loopback port that is free for TCP and UDP at this moment (a name server wants both)."""
+    """A loopback port that is free for TCP and UDP at this moment (a name server wants both).
+
+    From below the range that the kernel gives to outgoing connections: one of those may take it before the daemon.
+    """
+    other = socket.SOCK_DGRAM if kind == socket.SOCK_STREAM else socket.SOCK_STREAM
     while True:
-        with socket.socket(socket.AF_INET, kind) as one:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
-            other = socket.SOCK_DGRAM if kind == socket.SOCK_STREAM else socket.SOCK_STREAM
-            with socket.socket(socket.AF_INET, other) as two, contextlib.suppress(OSError):
-                two.bind(("127.0.0.1", port))
-                return port
+        port = random.randrange(*TEST_PORTS)
+        sockets = socket.socket(socket.AF_INET, kind), socket.socket(socket.AF_INET, other)
+        with sockets[0] as one, sockets[1] as two, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            two.bind(("127.0.0.1", port))
+            return port
 
 
 # ------------------------------------------------------------------------------------------------- one daemon

@@ -79,8 +79,9 @@ def _post(
             if isinstance(stream, ssl.SSLSocket):
                 stream.do_handshake()
             return _talk(stream, url, body, headers)
-        except (OSError, http.client.HTTPException):
-            if late.is_set():
+        except (OSError, http.client.HTTPException) as error:
+            # A single read that waited to the deadline ends by its own time-out, at the same moment.
+            if late.is_set() or isinstance(error, TimeoutError):
                 raise TimeoutError("no complete answer in time") from None
             raise
 
