@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
 import zipfile
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ import pytest
 from tests.dns_server import DnsServer
 from tests.fake_next_hop import FakeNextHop
 from tests.relay_harness import Relays, RunningRelay, decoded, mail
-from tests.services import Daemon, Services, start_rspamd, start_spamd
+from tests.services import Daemon, Services, free_port, start_rspamd, start_spamd
 from tests.whole_way.test_way import DELIVERED, GTUBE, aside
 
 pytestmark = pytest.mark.slow
@@ -98,14 +100,37 @@ async def test_viruses_are_refused_reported_and_never_passed(
 
 
 async def test_without_the_scanner_nothing_passes_until_it_is_back(
-    guarded: tuple[RunningRelay, Daemon], good: FakeNextHop
+    relays: Relays, dns: DnsServer, good: FakeNextHop, bad: FakeNextHop, clamd: Daemon
 ) -> None:
-    relay, daemon = guarded
-    daemon.process.terminate()
-    await aside(daemon.process.wait)
-    reply = await aside(relay.send, "web@acme.example", "someone@partner.example", mail())
-    assert reply == "451 4.7.1 Virus scanner is not available, try again later"
-    assert good.messages == []
+    """The scanner is a real clamd; its front door is the test's, so that it can be shut and opened again."""
+    port = free_port()
+    relay = await aside(relays.start, dns.endpoint, good.port, bad.port, SMG_CLAMD=f"tcp:127.0.0.1:{port}")
+
+    async def send(message: bytes) -> object:
+        return await aside(relay.send, "web@acme.example", "someone@partner.example", message)
+
+    later = "451 4.7.1 Virus scanner is not available, try again later"
+    assert await send(mail()) == later
+    async with await asyncio.start_server(partial(forward, clamd), "127.0.0.1", port):
+        assert await send(mail()) == ""
+        assert str(await send(INFECTED["attachment"])).startswith("554 5.7.1 Message contains a virus (")
+    assert await send(mail()) == later
+    await aside(relay.wait_for, DELIVERED, 1)
+    relay.kill()
+
+
+async def forward(daemon: Daemon, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """One connection to a daemon, octet for octet."""
+    behind, to_daemon = await asyncio.open_connection(daemon.host, daemon.port)
+
+    async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while octets_ := await source.read(65536):
+            target.write(octets_)
+            await target.drain()
+        target.close()
+
+    with contextlib.suppress(ConnectionError):
+        await asyncio.gather(copy(reader, to_daemon), copy(behind, writer))
 
 
 async def test_forced_tls_holds_and_refuses_but_never_sends_in_clear(
