@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -11,12 +12,14 @@ from django.contrib import messages as notes
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from gateway.control import domain_checks, tls_rules
 from gateway.models import Customer, Recipient, TlsRule, TlsShadow
+from gateway.rules.ids import first_id
 from gateway.tls.preflight import PreflightReport, preflight_now
 from portal.access import access_customer, access_tls_rule, actor, page
 from portal.forms import add_errors
@@ -98,6 +101,11 @@ class Past:
     number: int
     encrypted: int
     verified: int
+
+    @property
+    def clear(self) -> int:
+        """What a rule of any level would have held or refused."""
+        return self.number - self.encrypted
 
 
 @page("GET")
@@ -206,8 +214,11 @@ def test(pattern: str) -> PreflightReport:
 
 
 def past_mail(customer: Customer, domain: str) -> Past:
-    """The customer's latest delivered mail to the domain: would it have met a rule?"""
-    rows = customer.recipients.filter(domain=domain, state=Recipient.StateChoice.DELIVERED).order_by("-id")
+    """The customer's delivered mail to the domain in the last 30 days (the newest of it): would it have met a rule?"""
+    since = first_id(int((timezone.now() - timedelta(days=30)).timestamp() * 1000))
+    rows = customer.recipients.filter(
+        domain=domain, state=Recipient.StateChoice.DELIVERED, id__gte=since
+    ).order_by("-id")
     found = [tls or {} for tls in rows.values_list("tls", flat=True)[:PAST]]
     return Past(
         len(found),

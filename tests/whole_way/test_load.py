@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from tests.relay_harness import Relays, RunningRelay
 
 pytestmark = pytest.mark.slow
 
-WAITING = 20_000  # by hand: bench/waiting.py with 100,000 and more
+WAITING = int(os.environ.get("SMG_TEST_WAITING", "20000"))  # by hand: 100000 and more
 SOON_S = 2.0
 RELAY_FOR = """
 [[customers]]

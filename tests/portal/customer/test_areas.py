@@ -321,7 +321,8 @@ def test_the_test_page_says_what_the_latest_mail_had(
     factories.make_message(cast.acme, to=("a@bank.example",), recipient={"tls": tls})
     factories.make_message(cast.acme, to=("b@bank.example",), recipient={"tls": None})
     text = alice.post(reverse("tls_test"), {"domain": "bank.example"}).content.decode()
-    assert "Of your latest 2 deliveries there 1 were encrypted, 1 with a checked certificate." in text
+    assert "Of your 2 deliveries there in the last 30 days 1 were encrypted, 1 of them with a checked" in text
+    assert "A rule would have stopped the 1 that went in clear text." in text
 
 
 # ------------------------------------------------------------------------------------------------ the dry run
