@@ -156,8 +156,8 @@ def test_without_javascript(
     plain.get_by_role("button", name="Search").click()
     assert "status=bounced" in plain.url
     plain.get_by_role("link").filter(has_text="Invoice").or_(plain.locator("tbody a")).first.click()
-    assert plain.get_by_text("The recipient").first.is_visible()
+    plain.get_by_text("The recipient").first.wait_for(state="visible")
     plain.goto(live_server.url + "/domains/acme-shop.example/")
     plain.get_by_role("button", name="Check now").click()
-    assert plain.get_by_role("status").is_visible()
+    plain.get_by_role("status").wait_for(state="visible")
     context.close()

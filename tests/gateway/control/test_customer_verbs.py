@@ -308,7 +308,7 @@ def test_rotation_overlaps(domain: Domain) -> None:
 def test_a_delegated_key_points_into_the_operators_zone(domain: Domain) -> None:
     key = dkim.request(domain, actor=ALICE, kind="cname")
     dkim.approve(key, actor="sam")
-    assert dkim.record_value(key) == "smg1.acme.example.dkim.smtp.smg.example"
+    assert dkim.record_value(key) == "smgc1.acme.example.dkim.smtp.smg.example"
 
 
 def test_declining_needs_a_reason_and_happens_once(domain: Domain) -> None:
