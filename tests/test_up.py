@@ -81,7 +81,7 @@ def alive(pid: int) -> bool:
 
 
 def gone(pids: list[int]) -> bool:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60  # the scheduler finishes the task it is at
     while any(map(alive, pids)) and time.monotonic() < until:
         time.sleep(0.05)
     return not any(map(alive, pids))

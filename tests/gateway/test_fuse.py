@@ -190,8 +190,8 @@ def test_a_stolen_login_is_stopped_within_the_first_messages(
     assert actions == {"credential.fuse", "queue.hold"}
     # The audit keeps the numbers: the portal's pages say them in the reader's language.
     signals = from_numbers(AuditEntry.objects.get(action="credential.fuse").detail["signals"])
-    assert "; ".join(sentences(signals, "de")) == web.block_reason
-    assert sentences(signals, "en")[0] == "250 recipients within an hour (usual: 20)"
+    assert set(sentences(signals, "de")) == set(web.block_reason.split("; "))  # PostgreSQL sorts the keys
+    assert "250 recipients within an hour (usual: 20)" in sentences(signals, "en")
 
 
 def test_ordinary_traffic_is_looked_at_and_left_alone(fuse: Fuse, web: Credential, clock: Clock) -> None:
