@@ -171,7 +171,7 @@ def make_worker(**values: Any) -> Worker:
         "owner": f"w{next(_sequence)}",
         "node": "n",
         "pid": 1,
-        "slot": next(_sequence),
+        "slot": next(_sequence) % 900,
         "started_at": now,
         "seen_at": now,
     }

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Model, QuerySet
 from django.utils import timezone
 from rest_framework import mixins, viewsets
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -45,6 +45,7 @@ class CustomerView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        refuse_nul(request)
         self.customer = self._access(request)
         begun = idempotency.begin(request, self.customer)
         if isinstance(begun, Response):
@@ -124,3 +125,10 @@ class CustomerViewSet(CustomerView, viewsets.GenericViewSet):  # type: ignore[ty
 
 class ReadViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, CustomerViewSet):
     """A list and its entries."""
+
+
+def refuse_nul(request: Request) -> None:
+    """No text holds NUL, and PostgreSQL ends the query for it: as a filter it is the caller's mistake."""
+    for name, values in request.query_params.lists():
+        if any("\x00" in value for value in values):
+            raise ValidationError({name: ["Null characters are not allowed."]})
