@@ -7,7 +7,6 @@ that), then becomes `gunicorn` or a management command.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -18,7 +17,9 @@ CHATTY = {"scheduler"}  # django-q2 tells every coming and going of its processe
 
 def main(arguments: Sequence[str]) -> None:
     supervisor, command, *rest = arguments
-    die_with_parent(int(supervisor), signal.SIGTERM)
+    die_with_parent(
+        int(supervisor)
+    )  # SIGKILL: django-q2's cluster may hang in an orderly end, and all parts survive it
     bind_forked_children()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     if command in CHATTY:
