@@ -32,6 +32,7 @@ PACKAGES = {  # binary -> Debian package
     "chromium": "chromium",
     "clamd": "clamav-daemon",
     "initdb": "postgresql",
+    "ip": "iproute2",
     "msmtp": "msmtp",
     "nsd": "nsd",
     "pg_dump": "postgresql",
