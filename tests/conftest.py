@@ -199,6 +199,13 @@ def start_smtp_sink(services: Services) -> Iterator[Callable[[Sequence[str]], Da
 
 
 @pytest.fixture(scope="session")
+def shared_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One temporary directory for all processes (xdist workers) of this run."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
 def root_dir() -> Path:
     """The project's directory."""
     return Path(__file__).resolve().parent.parent

@@ -8,6 +8,7 @@ with RunningPortal(relay) as portal: urlopen(portal.url)      # the pages on the
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -22,8 +23,8 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -274,12 +275,15 @@ def environment(directory: Path, dns_endpoint: str, **settings: str) -> dict[str
 
 
 class Relays:
-    """Makes relays below one temporary directory. The database is migrated and set up once, then copied."""
+    """Makes relays below one temporary directory. The database is migrated and set up once, then copied.
 
-    def __init__(self, base: Path) -> None:
+    All who name the same `shared` directory, in whichever process, copy the same SQLite database.
+    """
+
+    def __init__(self, base: Path, shared: Path | None = None) -> None:
         self._base = base
         self._made: list[RunningRelay] = []
-        self._template = _PostgresTemplate() if _on_postgres() else _SqliteTemplate(base)
+        self._template = _PostgresTemplate() if _on_postgres() else _SqliteTemplate(shared or base)
 
     def make(self, dns_endpoint: str, good_port: int, bad_port: int, **settings: str) -> RunningRelay:
         """A relay with its database set up, not yet started."""
@@ -311,17 +315,26 @@ def _on_postgres() -> bool:
     return os.environ.get("DATABASE_URL", "").startswith("postgres")
 
 
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """One process at a time; the kernel lets go when it ends, however it ends."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 class _SqliteTemplate:
     def __init__(self, base: Path) -> None:
         self._file = base / "template.sqlite3"
 
     def copy_to(self, relay: RunningRelay) -> None:
         target = relay.directory / "smg.sqlite3"
-        if not self._file.exists():
-            set_up(relay)
-            with closing(sqlite3.connect(target)) as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            shutil.copy(target, self._file)
+        with alone(self._file.with_suffix(".lock")):
+            if not self._file.exists():
+                set_up(relay)
+                with closing(sqlite3.connect(target)) as connection:
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                shutil.copy(target, self._file)
         shutil.copy(self._file, target)
 
     def drop(self) -> None:

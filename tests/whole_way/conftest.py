@@ -14,8 +14,8 @@ from tests.relay_harness import Relays, RunningRelay
 
 
 @pytest.fixture(scope="module")
-def relays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relays]:
-    made = Relays(Path(tmp_path_factory.mktemp("way")))
+def relays(tmp_path_factory: pytest.TempPathFactory, shared_dir: Path) -> Iterator[Relays]:
+    made = Relays(tmp_path_factory.mktemp("way"), shared_dir)
     yield made
     made.stop_all()
 

@@ -26,9 +26,9 @@ OURS = ("acme.example", "globex.example", "smtp.smg.example", "newco-en.example"
 
 
 @pytest.fixture(scope="package")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(tmp_path_factory: pytest.TempPathFactory, shared_dir: Path) -> Iterator[Stage]:
     """Everything running; deferred mail waits for a verb, because its next attempt is an hour away."""
-    relays = Relays(Path(tmp_path_factory.mktemp("journeys")))
+    relays = Relays(tmp_path_factory.mktemp("journeys"), shared_dir)
     port = free_port()
     with DnsServer() as dns, Servers(port, certificate(), (INBOX, PARTNER, BANK, SLOW)) as servers:
         publish(dns)
