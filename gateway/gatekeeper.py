@@ -152,6 +152,7 @@ class RelayGatekeeper:
         started = time.perf_counter()
         reply = await pipeline.receive(self._way, context, envelope, _who(session))
         if reply.is_positive:
+            session.notes["accepted"] = envelope.id
             self._count(context, envelope)
             self._way.meters.observe("smg_data_to_250_seconds", seconds=time.perf_counter() - started)
         return reply
@@ -195,9 +196,13 @@ class RelayGatekeeper:
         told: int = session.notes.get("told", 0)
         reached: list[str] = session.notes.get("stages", [])
         session.notes["told"] = len(reached)
-        rows = [(customer.id, session.id, name, session.client_ip, "") for name in reached[told:]]
+        rows = [
+            (customer.id, session.id, name, session.client_ip, "", _accepted(session, name))
+            for name in reached[told:]
+        ]
         if reply:
-            rows.append((customer.id, session.id, SETUP_STAGES.get(stage, stage), session.client_ip, reply))
+            failed = SETUP_STAGES.get(stage, stage)
+            rows.append((customer.id, session.id, failed, session.client_ip, reply, None))
         self._later(self._database.write(store.note_setup, (self._utc_now(), rows)))
 
     def _context(self, session: Session) -> Context:
@@ -268,3 +273,9 @@ def refusal_row(
         "reason": refused.reason[:30],
         "detail": refused.detail,
     }
+
+
+def _accepted(session: Session, stage: str) -> int | None:
+    """Which message the last stage of a set-up is about."""
+    accepted: int | None = session.notes.get("accepted")
+    return accepted if stage == "accepted" else None

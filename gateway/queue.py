@@ -32,6 +32,7 @@ class MailQueue:
         self._lifetime = timedelta(seconds=config.queue_lifetime_s)
         self._spool = Spool(config.spool_dir) if config.spool_dir else None
         self._owner = owner
+        self._hostname = config.hostname
 
     async def commit(
         self, envelope: Envelope, verdict: Verdict, customer: CustomerPolicy, *, lease: bool
@@ -41,7 +42,7 @@ class MailQueue:
         mail = _mail(envelope, verdict)
         recipients = self._open_recipients(envelope)
         new = NewMessage(
-            message=_message_row(envelope, verdict, customer),
+            message=_message_row(envelope, verdict, customer, self._hostname),
             recipients=[
                 self._recipient_row(envelope, mail, recipient, lease=lease) for recipient in recipients
             ],
@@ -128,7 +129,9 @@ def _mail(envelope: Envelope, verdict: Verdict) -> Mail:
     )
 
 
-def _message_row(envelope: Envelope, verdict: Verdict, customer: CustomerPolicy) -> dict[str, Any]:
+def _message_row(
+    envelope: Envelope, verdict: Verdict, customer: CustomerPolicy, hostname: str
+) -> dict[str, Any]:
     sender = str(envelope.sender) if envelope.sender else ""
     return {
         "id": envelope.id,
@@ -140,7 +143,7 @@ def _message_row(envelope: Envelope, verdict: Verdict, customer: CustomerPolicy)
         "sender_domain": envelope.sender.domain if envelope.sender else "",
         "header_from": verdict.header_from[:320],
         "subject": headers.subject(envelope.body)[:300] if customer.keep_subjects else "",
-        "message_id": _message_id(envelope.body),
+        "message_id": _message_id(envelope, hostname)[:300],
         "size_bytes": envelope.size_bytes,
         "recipient_count": len(envelope.recipients),
         "client_ip": envelope.client_ip or None,
@@ -159,9 +162,12 @@ def _message_row(envelope: Envelope, verdict: Verdict, customer: CustomerPolicy)
     }
 
 
-def _message_id(body: bytes) -> str:
-    found = headers.find(headers.split(body).fields, b"message-id")
-    return headers.decode_text(found[0])[:300] if found else ""
+def _message_id(envelope: Envelope, hostname: str) -> str:
+    """The client's, else the one that the sign step puts in."""
+    found = headers.find(headers.split(envelope.body).fields, b"message-id")
+    if found:
+        return headers.decode_text(found[0])
+    return headers.own_message_id(envelope, envelope.sender.domain if envelope.sender else hostname)
 
 
 def _tls_optional(body: bytes) -> bool:

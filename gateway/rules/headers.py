@@ -225,10 +225,13 @@ def _missing(fields: Iterable[Field], envelope: Envelope, domain: str) -> list[b
     if b"date" not in names:
         added.append(f"Date: {_date(envelope.received_at)}\r\n".encode())
     if b"message-id" not in names:
-        added.append(
-            f"Message-ID: <{envelope.received_at:%Y%m%d%H%M%S}.{to_text(envelope.id)}@{domain}>\r\n".encode()
-        )
+        added.append(f"Message-ID: {own_message_id(envelope, domain)}\r\n".encode())
     return added
+
+
+def own_message_id(envelope: Envelope, domain: str) -> str:
+    """What a message without a Message-ID gets (RFC 5322 3.6.4); the same at every attempt."""
+    return f"<{envelope.received_at:%Y%m%d%H%M%S}.{to_text(envelope.id)}@{domain}>"
 
 
 def _date(moment: datetime) -> str:

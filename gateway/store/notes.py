@@ -40,9 +40,12 @@ def note_logins(payloads: Sequence[tuple[int, str, datetime]]) -> list[None]:
     return [None] * len(payloads)
 
 
-def note_setup(payloads: Sequence[tuple[datetime, list[tuple[int, str, str, str, str]]]]) -> list[None]:
-    """(time, [(customer id, session, stage, client address, reply)]): how far a watched customer's server got."""
-    fields = ("customer_id", "session", "stage", "client_ip", "reply")
+def note_setup(
+    payloads: Sequence[tuple[datetime, list[tuple[int, str, str, str, str, int | None]]]],
+) -> list[None]:
+    """(time, [(customer id, session, stage, client address, reply, message id)]): how far a watched customer's server
+    got."""
+    fields = ("customer_id", "session", "stage", "client_ip", "reply", "message")
     rows.insert(
         SetupEvent,
         ({"at": at, **dict(zip(fields, event, strict=True))} for at, events in payloads for event in events),

@@ -100,8 +100,7 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
         model = Attempt
         fields = [
             "at", "recipient", "state", "stage", "gateway", "remote_host", "remote_ip", "code", "enhanced",
-            "text", "reason",
-            "tls", "duration_ms",
+            "text", "reason", "tls", "signed_by", "duration_ms",
         ]  # fmt: skip
         read_only_fields = fields
 

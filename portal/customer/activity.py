@@ -8,13 +8,16 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
+from django.utils.dateparse import parse_datetime
 from django.utils.functional import Promise
+from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext_lazy as _
 
 from gateway.models import AuditEntry
 from portal.access import access_customer, page
 from portal.csv_export import csv_response
 from portal.customer.keyset import keyset_page
+from portal.words import CHIPS
 
 AREAS: dict[str, str | Promise] = {
     "customer": _("Settings"), "domain": _("Domains"), "dkim": _("DKIM"), "credential": _("SMTP logins"),
@@ -58,6 +61,32 @@ DID: dict[str, str | Promise] = {
     "blacklist.unmute": _("unmuted a blacklist"), "ticket.move": _("moved a delisting ticket on"),
     "support.open": _("support opened your pages"),
 }  # fmt: skip
+FIELDS: dict[str, str | Promise] = {
+    "alert_email": _("alerts go to"), "by": _("proven by"), "events": _("events"), "expires_at": _("valid until"),
+    "fingerprint": _("pinned certificate"), "hours": _("hours"), "keep_subjects": _("subjects are kept"),
+    "kind": _("kind of record"), "label": _("label"), "language": _("language"), "level": _("level"),
+    "may_relay": _("may send without login"), "min_version": _("TLS version at least"), "name": _("name"),
+    "ndr_on_refusal": _("report on refused mail"), "networks": _("networks"), "note": _("note"),
+    "on_failure": _("if not possible"), "proven": _("was proven"), "rate_limit": _("messages a minute"),
+    "reason": _("reason"), "recipient_domain": _("to domain"), "recipients": _("recipients"),
+    "retention_days": _("days that mail is kept"), "role": _("role"), "scopes": _("scopes"),
+    "selector": _("selector"), "sender_domain": _("from domain"), "senders": _("senders"),
+    "shadow": _("only recorded"), "state": _("state"), "topic": _("topic"), "until": _("until"), "url": _("address"),
+}  # fmt: skip
+VALUES: dict[str, dict[str, str | Promise]] = {
+    "kind": {"txt": "TXT", "cname": "CNAME"},
+    "by": {"dns": _("the DNS record")},
+    "level": {"encrypt": _("encrypted"), "verify": _("encrypted, certificate checked"), "dane": "DANE"},
+    "on_failure": {"reject": _("refuse at once"), "hold": _("hold and keep trying")},
+    "reason": {
+        "abuse": _("unusual traffic"), "unknown_user": _("unknown recipient"), "manual": _("entered by hand"),
+    },
+    "role": {name: chip.word for name, chip in CHIPS["role"].items()},
+    "state": {
+        name: chip.word for kind in ("request", "appeal", "dkim") for name, chip in CHIPS[kind].items()
+    },
+    "": {"True": _("yes"), "False": _("no"), "None": "–"},
+}  # fmt: skip
 
 
 @page("GET")
@@ -85,10 +114,23 @@ def changes(entry: AuditEntry) -> list[str]:
 
 
 def _change(name: str, value: Any) -> str:
+    label = FIELDS.get(name, name)
     if isinstance(value, list) and len(value) == 2:
-        before, after = value
-        return f"{name}: {before} → {after}" if before not in ("", None) else f"{name}: {after}"
-    return f"{name}: {value}"
+        before, after = value[0], _value(name, value[1])
+        return (
+            f"{label}: {_value(name, before)} → {after}" if before not in ("", None) else f"{label}: {after}"
+        )
+    return f"{label}: {_value(name, value)}"
+
+
+def _value(name: str, value: Any) -> str:
+    """A stored value in words; a moment in the reader's zone."""
+    text = str(value)
+    known = VALUES.get(name, {}).get(text) or VALUES[""].get(text)
+    if known is not None:
+        return str(known)
+    moment = parse_datetime(text) if "T" in text and len(text) < 40 else None
+    return f"{localtime(moment):%Y-%m-%d %H:%M %Z}" if moment and is_aware(moment) else text
 
 
 def _entries(request: HttpRequest) -> tuple[QuerySet[AuditEntry], str]:

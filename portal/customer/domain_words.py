@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -114,7 +115,7 @@ def _view(key: str, record: dict[str, Any]) -> RecordView:
         state=record["state"],
         found=record["found"],
         notes=[note_words(code, word) for code, word in record["notes"]],
-        ttl_min=round(record["ttl_s"] / 60),
+        ttl_min=math.ceil(record["ttl_s"] / 60),
         lookups=record["lookups"],
         resolver=record.get("resolver", ""),
         lost_since=datetime.fromisoformat(record["lost_since"]) if record["lost_since"] else None,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from gateway.models import Attempt, Message, Recipient, TlsShadow
@@ -46,6 +47,13 @@ class Event:
     meaning: Meaning | None = None
     ms: float = 0.0
     settled: bool = False  # a failure for good: its explanation is open at once
+    dkim_url: str = ""  # where a key for the unsigned message can be requested
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    domain: str
+    url: str  # of the domain's DKIM keys, '' = not the customer's (any more)
 
 
 @dataclass(slots=True)
@@ -56,23 +64,32 @@ class Story:
 
 
 def stories(message: Message) -> list[Story]:
-    """One story per recipient, the first SHOWN_RECIPIENTS of them; three queries however many there are."""
+    """One story per recipient, the first SHOWN_RECIPIENTS of them; four queries however many there are."""
     recipients = list(message.recipients.select_related("gateway").order_by("id")[:SHOWN_RECIPIENTS])
     ids = [recipient.id for recipient in recipients]
     attempts: dict[int, list[Attempt]] = {pk: [] for pk in ids}
     for attempt in message.attempts.filter(recipient__in=ids).select_related("gateway").order_by("id"):
         attempts[attempt.recipient].append(attempt)
     shadows = list(message.tls_shadows.order_by("id")[:SHOWN_RECIPIENTS])
-    return [_story(recipient, attempts[recipient.id], shadows) for recipient in recipients]
+    author = _author(message)
+    return [_story(recipient, attempts[recipient.id], shadows, author) for recipient in recipients]
 
 
-def _story(recipient: Recipient, attempts: list[Attempt], shadows: list[TlsShadow]) -> Story:
-    events = [_attempt(attempt) for attempt in attempts] or _from_recipient(recipient)
+def _author(message: Message) -> Author:
+    """Whose key signs: the domain of the From header (gateway/sign.py), and its page when the customer has it."""
+    name = message.header_from.rpartition("@")[2] or message.sender_domain
+    customer = message.customer
+    is_there = customer is not None and bool(name) and customer.domains.filter(name=name).exists()
+    return Author(name, reverse("domain", args=[name]) + "#dkim" if is_there else "")
+
+
+def _story(recipient: Recipient, attempts: list[Attempt], shadows: list[TlsShadow], author: Author) -> Story:
+    events = [_attempt(attempt, author) for attempt in attempts] or _from_recipient(recipient)
     events += [_shadow(one) for one in shadows if one.destination == recipient.domain]
     return Story(recipient, shown_state(recipient), events + _next(recipient))
 
 
-def _attempt(attempt: Attempt) -> Event:
+def _attempt(attempt: Attempt, author: Author) -> Event:
     explained = attempt.state != Recipient.StateChoice.DELIVERED
     meaning = meaning_of(attempt.code, attempt.enhanced, attempt.text, attempt.reason) if explained else None
     return Event(
@@ -80,16 +97,23 @@ def _attempt(attempt: Attempt) -> Event:
         at=attempt.at,
         tone=TONES.get(attempt.state, ""),
         icon=ICONS.get(attempt.state, "dot"),
-        lines=tuple(line for line in _facts(attempt) if line),
+        lines=tuple(line for line in _facts(attempt, author) if line),
         reply=reply_text(attempt.code, attempt.enhanced, attempt.text),
         meaning=meaning,
         ms=attempt.duration_ms,
         settled=attempt.state not in ("delivered", "queued"),
+        dkim_url=author.url if _spoken(attempt) and not attempt.signed_by else "",
     )
 
 
-def _facts(attempt: Attempt) -> tuple[str, ...]:
-    return _where(attempt), tls_sentence(attempt.tls), signature_sentence(attempt.signed_by)
+def _facts(attempt: Attempt, author: Author) -> tuple[str, ...]:
+    signed = signature_sentence(attempt.signed_by, author.domain) if _spoken(attempt) else ""
+    return _where(attempt), tls_sentence(attempt.tls), signed
+
+
+def _spoken(attempt: Attempt) -> bool:
+    """Signing comes before the connection: who talked to a server had signed, or had no key."""
+    return bool(attempt.remote_host)
 
 
 def _shadow(shadow: TlsShadow) -> Event:

@@ -138,16 +138,16 @@ def _route(detail: Detail) -> str:
 
 def _dkim(detail: Detail) -> str:
     if not detail.get("selector"):
-        return _("Not signed: %(domain)s has no active key.") % {"domain": detail.get("domain", "?")}
+        return _("Not signed: no active key for %(domain)s.") % {"domain": detail.get("domain", "?")}
     return _("Signed as %(selector)s._domainkey.%(domain)s.") % {
         "selector": detail["selector"], "domain": detail.get("domain", "?"),
     }  # fmt: skip
 
 
-def signature_sentence(signed_by: str) -> str:
-    """Of an attempt's 'selector._domainkey.domain'; '' when it was not signed, or nobody noted it."""
+def signature_sentence(signed_by: str, author_domain: str) -> str:
+    """Of an attempt's 'selector._domainkey.domain'; '' means that it left without a signature."""
     selector, _label, domain = signed_by.partition("._domainkey.")
-    return _dkim({"selector": selector, "domain": domain}) if domain else ""
+    return _dkim({"selector": selector, "domain": domain or author_domain})
 
 
 SENTENCES: dict[str, Sentence] = {

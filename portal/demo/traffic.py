@@ -14,11 +14,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from gateway.codes import code_dictionary
+from gateway.control import dkim
 from gateway.models import (
     Attempt,
     Body,
     Credential,
     Customer,
+    DkimKey,
     Gateway,
     HourlyCount,
     Message,
@@ -47,6 +49,12 @@ class Traffic:
         self.late_ids = IdMaker(NODES - voice.node - 1)  # what is made out of the order of time: reports
         self.gateways = {pool: list(Gateway.objects.filter(pool=pool)) for pool in ("good", "bad")}
         self.logins = {login.username: login for login in Credential.objects.filter(customer=customer)}
+        self.keys = {
+            key.domain.name: dkim.record_name(key)
+            for key in DkimKey.objects.filter(domain__customer=customer, state="active").select_related(
+                "domain"
+            )
+        }
         self.messages: list[Message] = []
         self.recipients: list[Recipient] = []
         self.attempts: list[Attempt] = []
@@ -196,6 +204,7 @@ class Traffic:
                 message_id=recipient.message_id, recipient=recipient.id, at=at, state=state, stage="rcpt",
                 gateway=recipient.gateway, remote_host=recipient.remote_host, remote_ip="203.0.113.25", code=code,
                 enhanced=enhanced, text=text, reason=reason, tls=recipient.tls, duration_ms=self._ms(180),
+                signed_by=self.keys.get(self.voice.domain, "") if recipient.remote_host else "",
             )
         )  # fmt: skip
 

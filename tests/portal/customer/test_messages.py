@@ -311,3 +311,21 @@ def test_what_a_recorded_rule_would_have_done(cast: Cast, alice: Client) -> None
 def test_unusual_behaviour_is_told_in_words(cast: Cast, alice: Client) -> None:
     trace = [{"step": "behaviour", "outcome": "info", "detail": {"volume": [400, 20]}, "ms": 0}]
     assert "Unusual for this login" in page_of(alice, factories.make_message(cast.acme, trace=trace))
+
+
+def test_an_unsigned_message_says_so_and_leads_to_the_request(alice: Client, cast: Cast) -> None:
+    factories.make_domain(cast.acme, "acme.example")
+    message = factories.make_message(cast.acme, header_from="alice@acme.example", state="delivered")
+    factories.make_attempt(message.recipients.get(), remote_host="mx.example.org")
+    text = alice.get(reverse("message", args=[message.text_id])).content.decode()
+    assert "Not signed: no active key for acme.example." in text
+    assert reverse("domain", args=["acme.example"]) + "#dkim" in text
+
+
+def test_a_signed_message_names_its_key(alice: Client, cast: Cast) -> None:
+    message = factories.make_message(cast.acme, state="delivered")
+    signed_by = "smg1._domainkey.acme.example"
+    factories.make_attempt(message.recipients.get(), remote_host="mx.example.org", signed_by=signed_by)
+    text = alice.get(reverse("message", args=[message.text_id])).content.decode()
+    assert f"Signed as {signed_by}." in text
+    assert "Not signed" not in text
