@@ -31,7 +31,7 @@ from gateway.models import (
     TlsRule,
 )
 from gateway.rules.ids import from_text
-from portal.models import Membership
+from portal.models import Membership, TlsTest
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -141,6 +141,10 @@ def access_credential(request: HttpRequest, pk: int, *, write: bool = False) -> 
 
 def access_tls_rule(request: HttpRequest, pk: int, *, write: bool = False) -> TlsRule:
     return _own(request, TlsRule.objects.all(), pk, write=write)
+
+
+def access_tls_test(request: HttpRequest, pk: int) -> TlsTest:
+    return _own(request, TlsTest.objects.all(), pk)
 
 
 def access_refusal(request: HttpRequest, pk: int) -> Refusal:

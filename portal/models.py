@@ -109,3 +109,4 @@ class Invitation(models.Model):
 
 from portal.integration_models import *  # noqa: E402, F403
 from portal.support_models import *  # noqa: E402, F403
+from portal.tls_models import *  # noqa: E402, F403

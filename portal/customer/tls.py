@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import messages as notes
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from gateway.control import domain_checks, tls_rules
+from gateway.control import tls_rules
 from gateway.models import Customer, Recipient, TlsRule, TlsShadow
 from gateway.rules.ids import first_id
-from gateway.tls.preflight import PreflightReport, preflight_now
-from portal.access import access_customer, access_tls_rule, actor, page
+from portal import tls_tests
+from portal.access import access_customer, access_tls_rule, access_tls_test, actor, page
 from portal.forms import add_errors
+from portal.models import TlsTest
 
+STOP_POLLING = 286  # htmx ends polling at this status
 PAST = 500  # recipients of the partner that the preview looks at, newest first
 FIELDS = (
     "sender_domain",
@@ -93,6 +96,12 @@ class TlsRuleForm(forms.ModelForm):  # type: ignore[type-arg]
 class TestForm(forms.Form):
     domain = forms.CharField(label=gettext_lazy("Recipient domain"), max_length=253)
 
+    def clean_domain(self) -> str:
+        try:
+            return tls_rules.canonical_pattern(self.cleaned_data["domain"]).lstrip(".")
+        except ValidationError as error:
+            raise ValidationError(_("This is not a domain name like example.com.")) from error
+
 
 @dataclass(frozen=True, slots=True)
 class Past:
@@ -130,44 +139,63 @@ def shadow_of(customer: Customer, rule: TlsRule) -> dict[str, int] | None:
 def rule_add(request: HttpRequest) -> HttpResponse:
     """First the test, then the choice to save: a rule that cannot be met stops the mail of a partner."""
     customer = access_customer(request, write=True)
-    form = TlsRuleForm(request.POST or None, instance=TlsRule(customer=customer))
-    report = None
+    test = _test_of(request)
+    form = TlsRuleForm(
+        request.POST or None, instance=TlsRule(customer=customer), initial=test.values if test else None
+    )
     if request.method == "POST" and form.is_valid():
-        report = test(form.cleaned_data["recipient_domain"])
-        if "save" in request.POST:
-            try:
-                tls_rules.add(
-                    customer,
-                    actor=actor(request),
-                    probe=report.probe(form.cleaned_data["level"]),
-                    **form.cleaned_data,
-                )
-            except ValidationError as error:
-                add_errors(form, error)
-            else:
-                notes.success(request, _("The rule is in force within a second."))
-                return redirect("tls")
-    return _rule_page(request, form, report, None, customer)
+        try:
+            if "save" not in request.POST:
+                return _begin(form, customer, None)
+            rule = tls_rules.add(customer, actor=actor(request), **form.cleaned_data)
+        except ValidationError as error:
+            add_errors(form, error)
+        else:
+            _keep_verdict(rule, test)
+            notes.success(request, _("The rule is in force within a second."))
+            return redirect("tls")
+    return _rule_page(request, form, test, None, customer)
 
 
 @page("GET", "POST")
 def rule_change(request: HttpRequest, pk: int) -> HttpResponse:
     rule = access_tls_rule(request, pk, write=True)
-    form = TlsRuleForm(request.POST or None, instance=rule)
-    report = None
+    test = _test_of(request)
+    form = TlsRuleForm(request.POST or None, instance=rule, initial=test.values if test else None)
     if request.method == "POST" and form.is_valid():
-        values, stored = form.cleaned_data, TlsRule.objects.get(pk=rule.pk)
-        report = test(values["recipient_domain"])
-        if "save" in request.POST:
-            try:
-                tls_rules.change(stored, actor=actor(request), **values)
-            except ValidationError as error:
-                add_errors(form, error)
-            else:
-                tls_rules.keep_probe(stored, report.probe(values["level"]))
-                notes.success(request, _("Saved. The relay knows it within a second."))
-                return redirect("tls")
-    return _rule_page(request, form, report, rule, access_customer(request))
+        stored = TlsRule.objects.get(pk=rule.pk)
+        try:
+            if "save" not in request.POST:
+                return _begin(form, rule.customer, rule)
+            tls_rules.change(stored, actor=actor(request), **form.cleaned_data)
+        except ValidationError as error:
+            add_errors(form, error)
+        else:
+            _keep_verdict(stored, test)
+            notes.success(request, _("Saved. The relay knows it within a second."))
+            return redirect("tls")
+    return _rule_page(request, form, test, rule, access_customer(request))
+
+
+def _begin(form: TlsRuleForm, customer: Customer, rule: TlsRule | None) -> HttpResponse:
+    """Start the test of what the form says, and show form and test together."""
+    test = tls_tests.start(customer, form.cleaned_data["recipient_domain"], values=form.cleaned_data)
+    page_url = reverse("tls_change", args=[rule.pk]) if rule else reverse("tls_add")
+    return redirect(f"{page_url}?test={test.pk}#result")
+
+
+def _test_of(request: HttpRequest) -> TlsTest | None:
+    pk = request.GET.get("test", "")
+    return access_tls_test(request, int(pk)) if pk.isdecimal() and len(pk) < 20 else None
+
+
+def _keep_verdict(rule: TlsRule, test: TlsTest | None) -> None:
+    """Beside the rule stands what the person has seen; without a test of this domain one begins now."""
+    if test is not None and test.done_at and test.domain == rule.recipient_domain:
+        tls_rules.keep_probe(rule, tls_tests.probe_of(test, rule.level))
+        return
+    with contextlib.suppress(ValidationError):  # too many at once: the daily test will see to it
+        tls_tests.start(rule.customer, rule.recipient_domain, rule=rule)
 
 
 @page("GET", "POST")
@@ -184,13 +212,12 @@ def rule_remove(request: HttpRequest, pk: int) -> HttpResponse:
 def rule_probe(request: HttpRequest, pk: int) -> HttpResponse:
     """Test a rule that is in force; its verdict is kept beside it."""
     rule = access_tls_rule(request, pk, write=True)
-    report = test(rule.recipient_domain)
-    tls_rules.keep_probe(rule, report.probe(rule.level))
-    return render(
-        request,
-        "customer/tls_test.html",
-        _test_context(access_customer(request), report, rule.recipient_domain),
-    )
+    try:
+        test = tls_tests.start(rule.customer, rule.recipient_domain, rule=rule)
+    except ValidationError as error:
+        notes.warning(request, " ".join(error.messages))
+        return redirect("tls")
+    return redirect("tls_test_result", pk=test.pk)
 
 
 @page("GET", "POST")
@@ -198,19 +225,25 @@ def tls_test(request: HttpRequest) -> HttpResponse:
     """What the servers of any domain can do. By POST: the test talks to them."""
     customer = access_customer(request)
     form = TestForm(request.POST or None)
-    context: dict[str, Any] = {"form": form}
     if request.method == "POST" and form.is_valid():
         try:
-            domain = tls_rules.canonical_pattern(form.cleaned_data["domain"]).lstrip(".")
-        except ValidationError:
-            form.add_error("domain", _("This is not a domain name like example.com."))
-        else:
-            context |= _test_context(customer, test(domain), domain)
-    return render(request, "customer/tls_test.html", context, status=400 if form.errors else 200)
+            return redirect("tls_test_result", pk=tls_tests.start(customer, form.cleaned_data["domain"]).pk)
+        except ValidationError as error:
+            add_errors(form, error)
+    return render(request, "customer/tls_test.html", {"form": form}, status=400 if form.errors else 200)
 
 
-def test(pattern: str) -> PreflightReport:
-    return preflight_now(pattern.lstrip("."), settings.SMG, static=domain_checks.demo_zone())
+@page("GET")
+def test_result(request: HttpRequest, pk: int) -> HttpResponse:
+    """A test that runs or has run: the whole page, or to htmx the part that changes."""
+    test = access_tls_test(request, pk)
+    context = _test_context(access_customer(request), test)
+    if request.htmx:  # type: ignore[attr-defined]
+        status = 200 if test.is_running else STOP_POLLING
+        return render(request, "customer/parts/tls_progress.html", context, status=status)
+    return render(
+        request, "customer/tls_test.html", context | {"form": TestForm(initial={"domain": test.domain})}
+    )
 
 
 def past_mail(customer: Customer, domain: str) -> Past:
@@ -227,32 +260,31 @@ def past_mail(customer: Customer, domain: str) -> Past:
     )
 
 
-def verdict_rows(report: PreflightReport) -> list[tuple[str, str, str | Promise, str]]:
+def verdict_rows(report: dict[str, Any]) -> list[tuple[str, str, str | Promise, str]]:
     """(level, chip state, sentence, first problem) for each level a rule may ask for."""
-    rows = [(level, report.verdicts.get(level)) for level in TlsRule.Level.values]
+    rows = [(level, report["verdicts"].get(level)) for level in TlsRule.Level.values]
     return [
-        (level, verdict.state, VERDICTS.get(verdict.state, ""), verdict.text)
+        (level, verdict["state"], VERDICTS.get(verdict["state"], ""), verdict["text"])
         for level, verdict in rows
         if verdict is not None
     ]
 
 
-def _test_context(customer: Customer, report: PreflightReport, domain: str) -> dict[str, Any]:
+def _test_context(customer: Customer, test: TlsTest) -> dict[str, Any]:
+    if not test.done_at:
+        return {"test": test}
     return {
-        "report": report,
-        "verdicts": verdict_rows(report),
-        "past": past_mail(customer, domain.lstrip(".")),
+        "test": test,
+        "report": test.report,
+        "verdicts": verdict_rows(test.report),
+        "past": past_mail(customer, test.domain.lstrip(".")),
     }
 
 
 def _rule_page(
-    request: HttpRequest,
-    form: TlsRuleForm,
-    report: PreflightReport | None,
-    rule: TlsRule | None,
-    customer: Customer,
+    request: HttpRequest, form: TlsRuleForm, test: TlsTest | None, rule: TlsRule | None, customer: Customer
 ) -> HttpResponse:
     context: dict[str, Any] = {"form": form, "rule": rule}
-    if report is not None:
-        context |= _test_context(customer, report, report.domain)
+    if test is not None:
+        context |= _test_context(customer, test)
     return render(request, "customer/tls_rule.html", context, status=400 if form.errors else 200)

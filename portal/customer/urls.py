@@ -58,6 +58,7 @@ urlpatterns: list[URLPattern] = [
     path("tls/", tls.rule_list, name="tls"),
     path("tls/add/", tls.rule_add, name="tls_add"),
     path("tls/test/", tls.tls_test, name="tls_test"),
+    path("tls/test/<int:pk>/", tls.test_result, name="tls_test_result"),
     path("tls/<int:pk>/", tls.rule_change, name="tls_change"),
     path("tls/<int:pk>/test/", tls.rule_probe, name="tls_probe"),
     path("tls/<int:pk>/remove/", tls.rule_remove, name="tls_remove"),

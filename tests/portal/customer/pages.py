@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from gateway.control import credentials, dkim
 from gateway.models import Domain
+from portal import tls_tests
 from portal.models import Invitation, Membership
 from portal.team import hash_token
 from tests import factories
@@ -57,6 +58,7 @@ def make_world(cast: Cast) -> World:
         "suppression": factories.make_suppression(acme).pk, "domain": domain.name, "login": login.pk,
         "held_login": stolen.pk,
         "rule": factories.make_tls_rule(acme).pk, "key": make_key(domain),
+        "test": tls_tests.start(acme, "bank.example").pk,
         "member": Membership.objects.get(user=cast.bob).pk, "invitation": make_invitation(cast).pk, "token": TOKEN,
     }  # fmt: skip
     factories.make_worker()
@@ -121,6 +123,7 @@ PAGES = (
     Page("tls"),
     Page("tls_add", get="writers", post="writers", data={"recipient_domain": "not a domain"}),
     Page("tls_test", post="all", data={"domain": "not a domain"}),
+    Page("tls_test_result", own="test", bad=NEVER),
     Page("tls_change", get="writers", post="writers", own="rule", bad=NEVER, data={"recipient_domain": "not a domain"}),
     Page("tls_probe", get="", post="writers", own="rule", bad=NEVER),
     Page("tls_remove", get="writers", post="writers", own="rule", bad=NEVER),

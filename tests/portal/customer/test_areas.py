@@ -10,16 +10,19 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from gateway.control import credentials, dkim, domain_checks
-from gateway.models import Credential, DkimKey, Domain, SetupEvent, Suppression, TlsRule
+from gateway.models import Credential, Customer, DkimKey, Domain, SetupEvent, Suppression, TlsRule
 from gateway.tls import preflight
+from portal import tls_tests
 from portal.customer import statistics as statistics_page
 from portal.customer.client_configs import CLIENTS
 from portal.customer.help import PAGES
+from portal.models import TlsTest
 from tests import factories
 from tests.factories import Cast
 
@@ -271,14 +274,17 @@ def partner(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """partner("fails"): what the preflight finds from now on."""
 
     def be(state: str) -> None:
-        monkeypatch.setattr("portal.customer.tls.preflight_now", lambda *args, **options: report(state))
+        monkeypatch.setattr("portal.tls_tests.preflight_now", lambda *args, **options: report(state))
+        monkeypatch.setattr("portal.tls_tests.tls_probes.probe", lambda rule: report(state))
+        monkeypatch.setattr("portal.tls_tests.async_task", lambda name, pk, **options: tls_tests.run(pk))
 
     return be
 
 
 def test_a_rule_is_tested_before_it_is_saved(alice: Client, partner: Callable[[str], None]) -> None:
     partner("fails")
-    text = alice.post(reverse("tls_add"), RULE | {"test": "1"}).content.decode()
+    text = alice.post(reverse("tls_add"), RULE | {"test": "1"}, follow=True).content.decode()
+    assert 'value="bank.example"' in text
     assert "Cannot be met" in text
     assert "mail would be refused or held" in text
     assert not TlsRule.objects.exists()
@@ -286,10 +292,54 @@ def test_a_rule_is_tested_before_it_is_saved(alice: Client, partner: Callable[[s
 
 def test_saving_keeps_the_verdict_beside_the_rule(alice: Client, partner: Callable[[str], None]) -> None:
     partner("works")
-    alice.post(reverse("tls_add"), RULE | {"save": "1"})
+    tested = alice.post(reverse("tls_add"), RULE | {"test": "1"})
+    alice.post(tested["Location"].partition("#")[0], RULE | {"save": "1"})
+    assert TlsTest.objects.count() == 1
     rule = TlsRule.objects.get()
     assert (rule.recipient_domain, rule.level, rule.probe["state"]) == ("bank.example", "verify", "works")
     assert "Can be met" in text_of(alice, "tls")
+
+
+def test_a_rule_saved_without_a_test_is_tested_afterwards(
+    alice: Client, partner: Callable[[str], None]
+) -> None:
+    partner("works")
+    alice.post(reverse("tls_add"), RULE | {"save": "1"})
+    assert TlsTest.objects.get().rule == TlsRule.objects.get()
+    assert TlsRule.objects.get().probe["checked_at"]
+
+
+def test_a_running_test_is_followed_and_ends_the_polling(
+    alice: Client, partner: Callable[[str], None]
+) -> None:
+    test = tls_tests.start(Customer.objects.get(slug="acme"), "bank.example")
+    url = reverse("tls_test_result", args=[test.pk])
+    page = alice.get(url).content.decode()
+    assert ('http-equiv="refresh"' in page, "hx-get" in page) == (True, True)
+    assert alice.get(url, headers={"HX-Request": "true"}).status_code == 200
+    partner("works")
+    tls_tests.run(test.pk)
+    done = alice.get(url, headers={"HX-Request": "true"})
+    assert (done.status_code, b"Can be met" in done.content) == (286, True)
+    assert "refresh" not in alice.get(url).content.decode()
+
+
+def test_a_test_that_nobody_runs_says_so(alice: Client) -> None:
+    test = tls_tests.start(Customer.objects.get(slug="acme"), "bank.example")
+    TlsTest.objects.update(asked_at=timezone.now() - timedelta(minutes=3))
+    assert "The test was not run" in text_of(alice, "tls_test_result", test.pk)
+
+
+def test_another_customers_test_is_not_there(cast: Cast, browser_of: Browser) -> None:
+    test = tls_tests.start(cast.acme, "bank.example")
+    assert browser_of(cast.charlie).get(reverse("tls_test_result", args=[test.pk])).status_code == 404
+
+
+def test_three_tests_at_once_are_enough(cast: Cast) -> None:
+    for name in ("a.example", "b.example", "c.example", "c.example"):
+        tls_tests.start(cast.acme, name)
+    with pytest.raises(ValidationError):
+        tls_tests.start(cast.acme, "d.example")
 
 
 def test_a_second_rule_for_the_pair_is_refused(
@@ -320,7 +370,7 @@ def test_the_test_page_says_what_the_latest_mail_had(
     tls = {"version": "TLSv1.3", "cipher": "X", "verified": True}
     factories.make_message(cast.acme, to=("a@bank.example",), recipient={"tls": tls})
     factories.make_message(cast.acme, to=("b@bank.example",), recipient={"tls": None})
-    text = alice.post(reverse("tls_test"), {"domain": "bank.example"}).content.decode()
+    text = alice.post(reverse("tls_test"), {"domain": "bank.example"}, follow=True).content.decode()
     assert "Of your 2 deliveries there in the last 30 days 1 were encrypted, 1 of them with a checked" in text
     assert "A rule would have stopped the 1 that went in clear text." in text
 

@@ -32,7 +32,7 @@ def world(cast: Cast, public_dns: Any, monkeypatch: pytest.MonkeyPatch) -> World
     report = preflight.PreflightReport(
         domain="bank.example", at=preflight._utc_now(), problem="not asked in tests"
     )
-    monkeypatch.setattr("portal.customer.tls.preflight_now", lambda *args, **options: report)
+    monkeypatch.setattr("portal.tls_tests.preflight_now", lambda *args, **options: report)
     return make_world(cast)
 
 
