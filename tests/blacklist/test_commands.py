@@ -66,7 +66,7 @@ def server(dns_server: DnsServer):
         dns_server.fail(name, "wrong_id")
     for name in ("2.0.0.127.tcp.lab", "1.0.0.127.tcp.lab", f"{HIT}.tcp.lab", f"{CLEAN}.tcp.lab"):
         dns_server.fail(name, "truncate")
-    dns_server.delay(f"{HIT}.slow.lab", 0.3)
+    dns_server.delay(f"{HIT}.slow.lab", 0.1)
     with override_settings(SMG=_config(dns_server)):
         yield dns_server
 

@@ -64,9 +64,10 @@ def run_elsewhere(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 def axe_problems(page: Any) -> list[str]:
     """What axe finds on the page as it is, one line each."""
-    from axe_playwright_python.sync_playwright import Axe
+    from axe_playwright_python.base import AXE_SCRIPT
 
-    found = Axe().run(page).response["violations"]
+    page.evaluate(AXE_SCRIPT)
+    found = page.evaluate("axe.run({resultTypes: ['violations']}).then(all => all.violations)")
     return [f"{one['id']}: {node['html'][:160]}" for one in found for node in one["nodes"]]
 
 
