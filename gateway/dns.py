@@ -56,7 +56,7 @@ class DnsNotFound(DnsError):
 
 
 class DnsFailure(DnsError):
-    """We could not find out. `kind`: timeout | servfail | refused | malformed | no_servers."""
+    """We could not find out. `kind`: timeout | servfail | refused | malformed | no_servers | not_authoritative."""
 
     def __init__(self, name: str, rdtype: str, kind: str) -> None:
         super().__init__(name, rdtype, kind)
@@ -84,7 +84,7 @@ class AddressAnswer(Answer):
 
 @dataclass(frozen=True, slots=True)
 class TextAnswer(Answer):
-    """TXT strings joined per record, or PTR names."""
+    """TXT strings joined per record, or the names that PTR, CNAME or NS records point to."""
 
     texts: tuple[str, ...]
 
@@ -133,6 +133,8 @@ _BUILDERS: Mapping[str, _Build] = {
     "TXT": _text_answer,
     "PTR": _ptr_answer,
     "TLSA": _tlsa_answer,
+    "CNAME": _ptr_answer,
+    "NS": _ptr_answer,
 }
 
 
@@ -166,6 +168,7 @@ class Resolver:
 
     `trust_ad` says whether `Answer.authentic` may be believed; by default name servers given by the operator are
     trusted, the system's only when they run on this machine (RFC 7672 section 2.2 wants a trusted path).
+    `authoritative`: only answers with AA count; referrals and what others have cached are failures.
     """
 
     def __init__(
@@ -176,6 +179,7 @@ class Resolver:
         timeout_s: float = 2.0,
         deadline_s: float = 8.0,
         max_entries: int = 20_000,
+        authoritative: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.nameservers = tuple(nameservers) or system_nameservers()
@@ -184,6 +188,7 @@ class Resolver:
         self._timeout_s = timeout_s
         self._deadline_s = deadline_s
         self._max_entries = max_entries
+        self._authoritative = authoritative
         self._clock = clock
         self._cache: dict[tuple[str, str], _Cached] = {}
         self._running: dict[tuple[str, str], asyncio.Task[_Cached]] = {}
@@ -202,6 +207,15 @@ class Resolver:
 
     async def txt(self, name: str) -> TextAnswer:
         answer: TextAnswer = await self._lookup(name, "TXT")
+        return answer
+
+    async def cname(self, name: str) -> TextAnswer:
+        """The alias itself, also when it leads nowhere."""
+        answer: TextAnswer = await self._lookup(name, "CNAME")
+        return answer
+
+    async def ns(self, zone: str) -> TextAnswer:
+        answer: TextAnswer = await self._lookup(zone, "NS")
         return answer
 
     async def tlsa(self, name: str) -> TlsaAnswer:
@@ -320,6 +334,8 @@ class Resolver:
             return None, "malformed"
         except OSError:
             return None, "timeout"
+        if self._authoritative and not response.flags & dns.flags.AA:
+            return None, "not_authoritative"
         return _judged(response)
 
 

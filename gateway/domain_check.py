@@ -3,23 +3,96 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from gateway.config import Endpoint
 from gateway.dns import DnsError, DnsFailure, DnsNotFound, Resolver
-from gateway.rules.domain_check import CheckResult, Wanted, judge
+from gateway.rules.domain_check import CheckResult, Wanted, judge, needs_authority, with_authority
+from gateway.rules.mx import IPNetwork, forbidden
 from gateway.rules.spf import Looked, Needed
 
+Networks = Sequence[IPNetwork]
+AUTHORITY_PORT = 53
+MAX_SERVERS = 3  # of the domain's own; they should agree
 MAX_QUESTIONS = 120  # SPF alone may need 10 look-ups with 10 hosts each; more is somebody's trap
 
 
-class Gatherer:
-    """Facts for one check."""
+async def check(
+    resolver: Resolver,
+    want: Wanted,
+    before: Mapping[str, Any],
+    *,
+    now: datetime,
+    server: str,
+    open_to: Networks,
+) -> CheckResult:
+    """What the resolver shows; where that is not as wanted, what the domain's own name servers say beside it.
+    `open_to`: private networks that may be asked all the same (laboratories)."""
+    gatherer = Gatherer(resolver, server)
+    result = await gatherer.judge(want, before, now=now)
+    if not needs_authority(result):
+        return result
+    authority = await find_authority(resolver, want.domain, open_to)
+    if authority is None:
+        return result
+    told = await Gatherer(resolver, authority.names, authority).judge(want, {}, now=now)
+    return with_authority(result, told, authority.names)
 
-    def __init__(self, resolver: Resolver, server: str = "") -> None:
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The name servers of a zone, asked directly."""
+
+    zone: str
+    names: str
+    resolver: Resolver
+
+    def covers(self, name: str) -> bool:
+        return name == self.zone or name.endswith(f".{self.zone}")
+
+
+async def find_authority(resolver: Resolver, domain: str, open_to: Networks) -> Authority | None:
+    """The closest zone's own name servers, at most MAX_SERVERS; None when there are none that may be asked. Whoever
+    owns the domain names them: addresses that are not public are left alone."""
+    labels = domain.split(".")
+    for start in range(len(labels) - 1):
+        zone = ".".join(labels[start:])
+        try:
+            hosts = (await resolver.ns(zone)).texts
+        except DnsNotFound:
+            continue
+        except DnsError:
+            return None
+        if hosts:
+            return await _authority(resolver, zone, sorted(hosts)[:MAX_SERVERS], open_to)
+    return None
+
+
+async def _authority(
+    resolver: Resolver, zone: str, hosts: Sequence[str], open_to: Networks
+) -> Authority | None:
+    servers: list[Endpoint] = []
+    for host in hosts:
+        try:
+            addresses = (await resolver.a(host)).addresses
+        except DnsError:
+            continue
+        servers += [Endpoint(ip, AUTHORITY_PORT) for ip in addresses[:1] if not forbidden(ip, (), open_to)]
+    if not servers:
+        return None
+    direct = Resolver(servers, timeout_s=1.5, deadline_s=5.0, authoritative=True)
+    return Authority(zone, ", ".join(hosts), direct)
+
+
+class Gatherer:
+    """Facts for one check. With `authority` the questions about its zone go to its own name servers."""
+
+    def __init__(self, resolver: Resolver, server: str = "", authority: Authority | None = None) -> None:
         self.resolver = resolver
+        self.authority = authority
         self.server = server or ", ".join(str(one) for one in resolver.nameservers)
         self.facts: dict[tuple[str, str], Looked] = {}
 
@@ -47,8 +120,10 @@ class Gatherer:
         self.facts.update(zip(fresh, answers, strict=True))
 
     async def _look(self, name: str, rdtype: str) -> Looked:
+        authority = self.authority
+        resolver = authority.resolver if authority and authority.covers(name) else self.resolver
         try:
-            return await _LOOK[rdtype](self.resolver, name)
+            return await _LOOK[rdtype](resolver, name)
         except DnsNotFound:
             return Looked(error="nxdomain")
         except DnsFailure as failure:
@@ -60,7 +135,7 @@ class Gatherer:
 def first_questions(want: Wanted) -> list[tuple[str, str]]:
     """What every check needs, so that it is asked at once instead of one by one."""
     name = want.domain
-    keys = [(f"{key.selector}._domainkey.{name}", "TXT") for key in want.keys]
+    keys = [(f"{key.selector}._domainkey.{name}", "TXT" if key.public else "CNAME") for key in want.keys]
     ours = [(want.spf_host, "A"), (want.spf_host, "AAAA")]
     return [
         (f"_smg-challenge.{name}", "TXT"),
@@ -92,4 +167,9 @@ async def _mx(resolver: Resolver, name: str) -> Looked:
     return Looked(tuple(f"{row.preference} {row.host}." for row in answer.records), ttl_s=int(answer.ttl_s))
 
 
-_LOOK = {"TXT": _txt, "A": _a, "AAAA": _aaaa, "MX": _mx}
+async def _cname(resolver: Resolver, name: str) -> Looked:
+    answer = await resolver.cname(name)
+    return Looked(answer.texts, ttl_s=int(answer.ttl_s))
+
+
+_LOOK = {"TXT": _txt, "A": _a, "AAAA": _aaaa, "MX": _mx, "CNAME": _cname}

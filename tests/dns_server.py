@@ -42,10 +42,13 @@ def _name(text: str) -> str:
 class DnsServer:
     """Programmable from any thread while it runs; `queries` holds (name, type, 'udp' | 'tcp') in order."""
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, authentic: bool = False) -> None:
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 0, *, authentic: bool = False, authoritative: bool = False
+    ) -> None:
         self.host = host
         self.port = port
         self.authentic = authentic  # AD on every answer, unless `ad` says otherwise for a name
+        self.authoritative = authoritative  # answers carry AA, as those of a zone's own server do
         self.queries: list[tuple[str, str, str]] = []
         self._records: dict[tuple[str, str], list[str]] = {}
         self._ttls: dict[tuple[str, str], int] = {}
@@ -204,6 +207,8 @@ class DnsServer:
         response = dns.message.make_response(query, recursion_available=True)
         if self._ad.get(name, self.authentic):
             response.flags |= dns.flags.AD
+        if self.authoritative:
+            response.flags |= dns.flags.AA
         self._fill(response, name, rdtype)
         wire = response.to_wire(max_size=65535)
         if transport == "udp" and len(wire) > max(query.payload, 512):

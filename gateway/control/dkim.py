@@ -130,7 +130,12 @@ def record_name(key: DkimKey) -> str:
 
 def cname_target(key: DkimKey) -> str:
     """Where a CNAME record points: a name in the operator's zone that carries the key's TXT record."""
-    return f"{key.selector}.{key.domain.name}.dkim.{settings.SMG.hostname}"
+    return cname_target_of(key.selector, key.domain.name)
+
+
+def cname_target_of(selector: str, domain: str) -> str:
+    """The target of one of a domain's two CNAME names, whether it has a key by now or not."""
+    return f"{selector}.{domain}.dkim.{settings.SMG.hostname}"
 
 
 def record_value(key: DkimKey) -> str:

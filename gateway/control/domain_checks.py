@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.utils import timezone
 
+from gateway import domain_check
 from gateway.control import dkim, domains
 from gateway.dns import Resolver, StaticZone
-from gateway.domain_check import Gatherer
 from gateway.models import DkimKey, Domain, Gateway
 from gateway.rules.domain_check import DKIM_PREFIX, CheckResult, Wanted, WantedKey
 
@@ -25,8 +25,11 @@ def check(domain: Domain, *, actor: str = "system", resolver: Resolver | None = 
     some seconds).
     """
     now = timezone.now()
-    gatherer = Gatherer(resolver or make_resolver(), "demo" if settings.SMG.demo else "")
-    result = asyncio.run(gatherer.judge(wanted(domain), domain.records, now=now))
+    ask = domain_check.check(
+        resolver or make_resolver(), wanted(domain), domain.records, now=now,
+        server="demo" if settings.SMG.demo else "", open_to=settings.SMG.private_mx_networks,
+    )  # fmt: skip
+    result = asyncio.run(ask)
     conclusion = domains.keep_check(domain, result, now=now, actor=actor)
     _keep_keys(domain, result, now)
     return conclusion
@@ -48,13 +51,13 @@ def may_check(domain: Domain) -> bool:
 
 def wanted(domain: Domain) -> Wanted:
     """What the domain's records should say."""
-    keys = domain.dkim_keys.filter(state__in=PUBLISHED).order_by("id")
+    keys = list(domain.dkim_keys.filter(state__in=PUBLISHED).order_by("id"))
     return Wanted(
         domain=domain.name,
         challenge=domain.challenge,
         spf_host=settings.SMG.spf_host.lower(),
         addresses=gateway_addresses(),
-        keys=tuple(_wanted_key(key) for key in keys),
+        keys=(*map(_wanted_key, keys), *_spare_names(domain, keys)),
         report_address=domain.customer.alert_email,
     )
 
@@ -82,6 +85,15 @@ def demo_zone() -> StaticZone | None:
 def _wanted_key(key: DkimKey) -> WantedKey:
     target = dkim.cname_target(key) if key.kind == DkimKey.Kind.CNAME else ""
     return WantedKey(key.selector, key.public_key, target)
+
+
+def _spare_names(domain: Domain, keys: list[DkimKey]) -> list[WantedKey]:
+    """CNAME keys alternate between two names; the one without a key should be published together with the other."""
+    if not any(key.kind == DkimKey.Kind.CNAME for key in keys):
+        return []
+    there = {key.selector for key in keys}
+    spare = [selector for selector in dkim.CNAME_SELECTORS if selector not in there]
+    return [WantedKey(selector, "", dkim.cname_target_of(selector, domain.name)) for selector in spare]
 
 
 def _keep_keys(domain: Domain, result: CheckResult, now: datetime) -> None:

@@ -10,7 +10,7 @@ lost (was good, now missing or wrong) | unknown (the DNS did not answer)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +26,8 @@ MANY_LOOKUPS = 8  # close to the limit: the next include of anybody breaks it
 
 @dataclass(frozen=True, slots=True)
 class WantedKey:
-    """One DKIM key whose record should be public. `target` is set for the CNAME kind."""
+    """One DKIM key whose record should be public. `target` is set for the CNAME kind; without `public` it is the
+    second of the two names, whose key will be made later."""
 
     selector: str
     public: str  # 'v=DKIM1; k=rsa; p=...'
@@ -46,6 +47,15 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Authority:
+    """What the domain's own name servers say of a record that the resolver does not show as wanted."""
+
+    servers: str
+    is_right: bool  # the new value is there; only caches have the old one
+    found: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One line of the page. `notes` are [code, word] pairs, the first is the main problem."""
 
@@ -60,6 +70,7 @@ class Record:
     lookups: int = 0
     good_since: datetime | None = None
     lost_since: datetime | None = None
+    authority: Authority | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -68,6 +79,7 @@ class Record:
             "lookups": self.lookups,
             "good_since": self.good_since.isoformat() if self.good_since else None,
             "lost_since": self.lost_since.isoformat() if self.lost_since else None,
+            "authority": asdict(self.authority) if self.authority else None,
         }  # fmt: skip
 
 
@@ -94,6 +106,23 @@ def judge(
     ]
     records = {record.key: _remember(record, before.get(record.key, {}), now) for record in fresh}
     return CheckResult(records, resolver, _health(records.values()))
+
+
+def needs_authority(result: CheckResult) -> bool:
+    """Whether something is not as wanted, so that the domain's own name servers should be asked too."""
+    return any(record.state in (*BAD, "optional") for record in result.records.values())
+
+
+def with_authority(result: CheckResult, told: CheckResult, servers: str) -> CheckResult:
+    """Put beside each record that is not as wanted what the authoritative servers (`told`) say about it."""
+    records = {key: _beside(record, told.records.get(key), servers) for key, record in result.records.items()}
+    return replace(result, records=records)
+
+
+def _beside(record: Record, told: Record | None, servers: str) -> Record:
+    if record.state not in (*BAD, "optional") or told is None or told.state == "unknown":
+        return record
+    return replace(record, authority=Authority(servers, told.state in ("good", "warning"), told.found))
 
 
 def _health(records: Iterable[Record]) -> str:
@@ -284,7 +313,25 @@ def _dkim(facts: Facts, want: Wanted) -> list[Record]:
     return [_dkim_key(facts, want, key) for key in want.keys]
 
 
+def _spare(facts: Facts, want: Wanted, key: WantedKey) -> Record:
+    """The second of the two CNAME names: it may lead nowhere until the next key is made."""
+    name = f"{key.selector}._domainkey.{want.domain}"
+    alias = look(facts, name, "CNAME")
+    record = Record(
+        DKIM_PREFIX + key.selector, name, "CNAME", key.target, "good", alias.values, ttl_s=alias.ttl_s
+    )
+    if alias.failed:
+        return replace(record, state="unknown", notes=(("dns", alias.error),))
+    if not alias.values:
+        return replace(record, state="optional", notes=(("dkim_spare", ""),))
+    if key.target not in alias.values:
+        return replace(record, state="wrong", notes=(("other_value", ""),))
+    return record
+
+
 def _dkim_key(facts: Facts, want: Wanted, key: WantedKey) -> Record:
+    if not key.public:
+        return _spare(facts, want, key)
     name = f"{key.selector}._domainkey.{want.domain}"
     kind, expected = ("CNAME", key.target) if key.target else ("TXT", key.public)
     found = look(facts, name, "TXT")

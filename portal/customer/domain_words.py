@@ -32,6 +32,9 @@ WHY: dict[str, str | Promise] = {
     ),
 }
 DKIM_WHY = _("Each mail is signed; receivers find the public key in this record.")
+CNAME_WHY = _(
+    "Each mail is signed; this record leads receivers to the public key in our zone. Keys change between two names: publish both CNAME records once."
+)
 
 NOTES: dict[str, str | Promise] = {
     "missing": _("The record was not found. New records can take up to an hour, at some providers longer."),
@@ -59,6 +62,7 @@ NOTES: dict[str, str | Promise] = {
     "spf_pinned": _("Our address is entered as a number (%(word)s). It works today; with our host as shown it also will tomorrow."),
     "spf_many": _("%(word)s DNS look-ups are used. One more service and the record breaks: tidy up soon."),
     "own_addresses": _("We could not look up our own host %(word)s just now; we try again."),
+    "dkim_spare": _("The second name of your DKIM keys. Publish it together with the first one: the next change of keys uses it, and you never have to come back."),
     "dkim_two": _("There is more than one key at this name. Keep only the one shown."),
     "dkim_no_key": _("There is a record at this name, but no key in it."),
     "dkim_version": _("The record does not begin with v=DKIM1."),
@@ -90,6 +94,9 @@ class RecordView:
     resolver: str
     lost_since: datetime | None
     show_expected: bool
+    authority: str  # the domain's own name servers, '' = not asked
+    is_cached: bool  # they have the right value, only the resolver still has the old one
+    authority_found: list[str]
 
 
 def record_views(domain: Domain) -> list[RecordView]:
@@ -105,10 +112,11 @@ def _view(key: str, record: dict[str, Any]) -> RecordView:
     selector = key.removeprefix(DKIM_PREFIX)
     is_dkim = key.startswith(DKIM_PREFIX)
     good = record["state"] == "good"
+    authority = record.get("authority") or {}
     return RecordView(
         key=key,
         title=f"DKIM: {selector}" if is_dkim else TITLES.get(key, key),
-        why=DKIM_WHY if is_dkim else WHY.get(key, ""),
+        why=_why(key, record),
         name=record["name"],
         type=record["type"],
         expected=record["expected"],
@@ -120,7 +128,16 @@ def _view(key: str, record: dict[str, Any]) -> RecordView:
         resolver=record.get("resolver", ""),
         lost_since=datetime.fromisoformat(record["lost_since"]) if record["lost_since"] else None,
         show_expected=bool(record["expected"]) and not (good and key == DMARC),
+        authority=authority.get("servers", ""),
+        is_cached=authority.get("is_right", False),
+        authority_found=list(authority.get("found", [])),
     )
+
+
+def _why(key: str, record: dict[str, Any]) -> str | Promise:
+    if key.startswith(DKIM_PREFIX):
+        return CNAME_WHY if record["type"] == "CNAME" else DKIM_WHY
+    return WHY.get(key, "")
 
 
 def note_words(code: str, word: str = "") -> str:

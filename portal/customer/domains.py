@@ -34,7 +34,10 @@ class DkimRequestForm(forms.Form):
     kind = forms.ChoiceField(
         label=gettext_lazy("Kind of record"), choices=DkimKey.Kind.choices, widget=forms.RadioSelect,
         initial=DkimKey.Kind.TXT,
-        help_text=gettext_lazy("With the CNAME we can change keys later without you; with TXT all stays at yours."),
+        help_text=gettext_lazy(
+            "With CNAME you publish two records once (smgc1 and smgc2), and we change keys between them without you; "
+            "with TXT you publish each new key yourself."
+        ),
     )  # fmt: skip
     note = forms.CharField(label=gettext_lazy("Note for support (optional)"), max_length=300, required=False)
 
