@@ -22,13 +22,13 @@ TOKEN = "a-token-of-an-invitation"
 
 @dataclass
 class World:
-    """ACME's things, one of each, and messages enough to fill the lists."""
+    """ACME's things, one of each, and what is listed `many` times."""
 
     cast: Cast
     ids: dict[str, Any] = field(default_factory=dict)
 
 
-def make_world(cast: Cast) -> World:
+def make_world(cast: Cast, many: int = 2) -> World:
     world = World(cast)
     acme = cast.acme
     gateway = factories.make_gateway("mta01")
@@ -36,19 +36,19 @@ def make_world(cast: Cast) -> World:
     login = factories.make_credential(acme, "acme-web")
     messages = [
         factories.make_message(acme, to=(f"dora{n}@example.org", "erik@example.org"), credential=login)
-        for n in range(12)
+        for n in range(many)
     ]
     for message in messages:
         for recipient in message.recipients.all():
             factories.make_attempt(recipient, gateway=gateway)
     stolen = factories.make_credential(acme, "acme-shop")
     credentials.blow_fuse(stolen, reason="many", signals={"bad": [0.6, 0.01]})
-    for _ in range(12):
+    for _ in range(many):
         factories.make_message(acme, state="held", credential=stolen, recipient={"reason": "abuse"})
     waiting = factories.make_message(acme, state="queued", subject="Waiting")
     spam = factories.make_message(acme, category="spam", score=90, symbols=[["WORDING", 60], ["SUBJECT", 30]])
     ndrs = [factories.make_ndr(message, gateway=gateway) for message in messages]
-    refusals = [factories.make_refusal(acme, credential=login) for _ in range(12)]
+    refusals = [factories.make_refusal(acme, credential=login) for _ in range(many)]
     for hours in range(5):
         factories.make_hour(
             acme, timezone.now() - timedelta(hours=hours), accepted=3, recipients=6, delivered=6

@@ -28,12 +28,15 @@ Browser = Callable[[Any], Client]
 
 
 @pytest.fixture
-def world(cast: Cast, public_dns: Any, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(
+    request: pytest.FixtureRequest, cast: Cast, public_dns: Any, monkeypatch: pytest.MonkeyPatch
+) -> World:
+    """Small, because there are hundreds of these; parametrize it indirectly with how many of each there are."""
     report = preflight.PreflightReport(
         domain="bank.example", at=preflight._utc_now(), problem="not asked in tests"
     )
     monkeypatch.setattr("portal.tls_tests.preflight_now", lambda *args, **options: report)
-    return make_world(cast)
+    return make_world(cast, getattr(request, "param", 2))
 
 
 def address(entry: Page, world: World, bad: bool = False) -> str:
@@ -119,6 +122,7 @@ def test_nobody_is_sent_to_the_login(entry: Page, world: World, browser_of: Brow
     assert (response.status_code, response["Location"].partition("?")[0]) == (302, reverse("account_login"))
 
 
+@pytest.mark.parametrize("world", [12], indirect=True)
 @pytest.mark.parametrize("entry", READ, ids=name)
 def test_ten_queries_are_enough(
     entry: Page, world: World, browser_of: Browser, django_assert_max_num_queries: DjangoAssertNumQueries
