@@ -41,11 +41,17 @@ def client_configs(credential: Credential | None, secret: str = "") -> list[Clie
 
 
 def connection() -> dict[str, object]:
-    """Where customers connect: the public name, and the first port of STARTTLS and of implicit TLS ('' = none)."""
+    """Where customers connect: the public name, the first port of STARTTLS and of implicit TLS ('' = none), and whether
+    clients that check certificates must be told not to."""
     smtp, smtps = settings.SMG.smtp_listen, settings.SMG.smtps_listen
     local = bool(smtp) and smtp[0].host.startswith("127.")
     host = smtp[0].host if local else settings.SMG.hostname
-    return {"host": host, "port": smtp[0].port if smtp else 25, "tls_port": smtps[0].port if smtps else ""}
+    return {
+        "host": host,
+        "port": smtp[0].port if smtp else 25,
+        "tls_port": smtps[0].port if smtps else "",
+        "self_signed": settings.SMG.tls_cert is None,
+    }
 
 
 def _sender(credential: Credential | None) -> str:
