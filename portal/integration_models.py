@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from gateway.models import Customer
 
-__all__ = ["ApiToken", "IdempotencyKey", "WebhookCursor", "WebhookDelivery", "WebhookEndpoint"]
+__all__ = ["ApiToken", "ApiWindow", "IdempotencyKey", "WebhookCursor", "WebhookDelivery", "WebhookEndpoint"]
 
 
 class ApiToken(models.Model):
@@ -45,6 +45,17 @@ class ApiToken(models.Model):
     @property
     def is_active(self) -> bool:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
+
+
+class ApiWindow(models.Model):
+    """The minute of a token or person that is running: how many requests all web processes have taken from it."""
+
+    asker = models.CharField(max_length=80, primary_key=True)  # 'api-token-7'
+    started_at = models.DateTimeField(db_index=True)
+    used = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.asker}: {self.used}"
 
 
 class WebhookEndpoint(models.Model):

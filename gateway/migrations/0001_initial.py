@@ -597,6 +597,10 @@ class Migration(migrations.Migration):
             model_name='message',
             index=models.Index(fields=['message_id'], name='message_by_message_id'),
         ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(condition=models.Q(('category', 'clean'), _negated=True), fields=['customer', '-id'], name='message_suspect'),
+        ),
         migrations.AddConstraint(
             model_name='credential',
             constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('username'), name='credential_username_once'),

@@ -73,6 +73,14 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='ApiWindow',
+            fields=[
+                ('asker', models.CharField(max_length=80, primary_key=True, serialize=False)),
+                ('started_at', models.DateTimeField(db_index=True)),
+                ('used', models.PositiveIntegerField(default=0)),
+            ],
+        ),
+        migrations.CreateModel(
             name='ContentGrant',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

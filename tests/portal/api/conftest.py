@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -27,6 +26,7 @@ from gateway.models import (
 )
 from gateway.rules.ids import IdMaker, to_text
 from portal import consent, support_requests, tokens
+from portal.api import throttling
 from portal.models import Membership, User
 from portal.webhooks import endpoints
 
@@ -46,7 +46,7 @@ class World:
 
 @pytest.fixture(autouse=True)
 def _fresh_limits() -> None:
-    cache.clear()
+    throttling._blocks.clear()
 
 
 @pytest.fixture

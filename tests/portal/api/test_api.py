@@ -404,6 +404,7 @@ def test_an_admin_writes_too(acme: World, token_client: Callable[..., APIClient]
 def test_no_list_counts_or_needs_many_queries(acme: World, alice: APIClient) -> None:
     from django.test.utils import CaptureQueriesContext
 
+    alice.get("/api/v1/settings/")  # takes the block of requests that the following count against
     for path in (
         "messages",
         "recipients",
