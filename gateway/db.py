@@ -3,19 +3,24 @@
 All work that waits while a transaction is being committed shares the next one, so the rate hardly depends on how long
 an fsync takes. Work is a (handler, payload) pair; payloads of one handler are handed to it together, so that a hundred
 messages become one `executemany`. A future is fulfilled only after the COMMIT returned: that is what a 250 stands on.
+
+What no client waits for (outcomes of deliveries) is written patiently: it rides along with the next transaction that
+somebody needs, which halves the number of commits under load, or goes by itself when none has come for a moment.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,25 +40,31 @@ P = TypeVar("P")
 Handler = Callable[[Sequence[Any]], Sequence[Any]]
 MAX_BATCH = 200
 AWAY_PAUSE_S = 1.0
+PATIENCE_S = 0.02  # a process killed meanwhile delivers again what it had not yet noted
 
 
 @dataclass(slots=True)
 class _Work:
     handler: Handler
     payload: Any
-    loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any] = field(repr=False)
+    result: Any = None
+    error: Exception | None = None
 
-    def settle(self, result: Any = None, error: BaseException | None = None) -> None:
-        self.loop.call_soon_threadsafe(self._settle, result, error)
-
-    def _settle(self, result: Any, error: BaseException | None) -> None:
+    def settle(self) -> None:
         if self.future.done():  # the waiter was cancelled; the work itself is done all the same
             return
-        if error is None:
-            self.future.set_result(result)
+        if self.error is None:
+            self.future.set_result(self.result)
         else:
-            self.future.set_exception(error)
+            self.future.set_exception(self.error)
+
+
+class _Mark(Enum):
+    """What the writer finds in its queue beside work."""
+
+    DEPART = "depart"  # patient work has waited long enough
+    END = "end"
 
 
 class Database:
@@ -62,7 +73,10 @@ class Database:
 
     def __init__(self, lock_file: Path | None = None) -> None:
         self._lock_file = lock_file
-        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Work | _Mark] = queue.SimpleQueue()
+        self._patient: deque[_Work] = deque()
+        self._departure: asyncio.TimerHandle | None = None
+        self._departs_at = 0.0
         self._writer = threading.Thread(target=self._write_forever, name="db-writer", daemon=True)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="db-reader")
         self.batches = 0
@@ -73,17 +87,39 @@ class Database:
 
     def stop(self) -> None:
         """Finish what is queued, then end both threads."""
-        self._queue.put(None)
+        self._queue.put(_Mark.END)
         self._writer.join()
         self._reader.shutdown()
 
-    async def write(self, handler: Callable[[Sequence[P]], Sequence[T]], payload: P) -> T:
+    async def write(
+        self, handler: Callable[[Sequence[P]], Sequence[T]], payload: P, *, patient: bool = False
+    ) -> T:
         """Run `handler([..., payload, ...])` in a shared transaction; returns its result for this payload after the
-        commit, raises what the handler or the commit raised."""
+        commit, raises what the handler or the commit raised. `patient`: it need not have a transaction made for it
+        within PATIENCE_S."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(_Work(handler, payload, loop, future))
-        return await future
+        work = _Work(handler, payload, loop.create_future())
+        if patient:
+            self._wait_for_company(work, loop)
+        else:
+            self._queue.put(work)
+        result: T = await work.future
+        return result
+
+    def _wait_for_company(self, work: _Work, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._patient:
+            self._departs_at = loop.time() + PATIENCE_S
+        self._patient.append(work)
+        if self._departure is None:
+            self._departure = loop.call_at(self._departs_at, self._depart, loop)
+
+    def _depart(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The timer: it is left running when a transaction has taken its work along, and then set anew."""
+        self._departure = None
+        if self._patient and loop.time() < self._departs_at:
+            self._departure = loop.call_at(self._departs_at, self._depart, loop)
+        elif self._patient:
+            self._queue.put(_Mark.DEPART)
 
     async def read(self, function: Callable[..., T], *args: Any) -> T:
         """Run a reading function in the reader thread."""
@@ -95,36 +131,36 @@ class Database:
         return function(*args)
 
     def _write_forever(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch, ended = self._collect(first)
-            self._run(batch)
-            if ended:
-                break
+        ended = False
+        while not ended:
+            batch, ended = self._collect(self._queue.get())
+            if batch:
+                self._run(batch)
+                batch[0].future.get_loop().call_soon_threadsafe(_settle, batch)
         connection.close()
 
-    def _collect(self, first: _Work) -> tuple[list[_Work], bool]:
-        """Everything that is waiting now, at most MAX_BATCH; True when the end mark was among it."""
-        batch = [first]
-        while len(batch) < MAX_BATCH:
-            try:
-                work = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if work is None:
-                return batch, True
-            batch.append(work)
-        return batch, False
+    def _collect(self, first: _Work | _Mark) -> tuple[list[_Work], bool]:
+        """Everything that is waiting now, about MAX_BATCH at most; True when the end mark was among it."""
+        batch: list[_Work] = []
+        item: _Work | _Mark = first
+        with contextlib.suppress(queue.Empty):
+            while item is not _Mark.END:
+                if isinstance(item, _Work):
+                    batch.append(item)
+                if len(batch) >= MAX_BATCH:
+                    break
+                item = self._queue.get_nowait()
+        while self._patient:
+            batch.append(self._patient.popleft())
+        return batch, item is _Mark.END
 
     def _run(self, batch: list[_Work]) -> None:
         self.batches += 1
         self.works += len(batch)
         try:
-            results = self._commit(batch)
+            self._commit(batch)
         except Exception as error:  # noqa: BLE001 - a boundary: whatever went wrong belongs to the waiters
             self._run_singly(batch, error)
-            return
-        for work, result in zip(batch, results, strict=True):
-            work.settle(result)
 
     def _run_singly(self, batch: list[_Work], error: Exception) -> None:
         """One bad piece of work must not fail the others that shared its transaction."""
@@ -133,24 +169,28 @@ class Database:
             log.error(
                 "database work failed", extra={"handler": batch[0].handler.__name__, "error": repr(error)}
             )
-            batch[0].settle(error=error)
+            batch[0].error = error
             return
         for work in batch:
             try:
-                result = self._commit([work])[0]
+                self._commit([work])
             except Exception as single_error:  # noqa: BLE001 - likewise
                 self._run_singly([work], single_error)
-            else:
-                work.settle(result)
 
     @staticmethod
     def _drop_broken_connection(error: Exception) -> None:
         if isinstance(error, DatabaseError):
             connection.close()
 
-    def _commit(self, batch: list[_Work]) -> list[Any]:
+    def _commit(self, batch: list[_Work]) -> None:
         with exclusive(self._lock_file), transaction.atomic():
-            return _run_grouped(batch)
+            _run_grouped(batch)
+
+
+def _settle(batch: list[_Work]) -> None:
+    """In the event loop, which is woken once for a whole transaction."""
+    for work in batch:
+        work.settle()
 
 
 async def write_surely(
@@ -158,6 +198,7 @@ async def write_surely(
     handler: Callable[[Sequence[P]], Sequence[T]],
     payload: P,
     *,
+    patient: bool = False,
     pause_s: float = AWAY_PAUSE_S,
 ) -> T:
     """`write` what must not be forgotten: while the database is away (restart, full disk) it is tried again and again.
@@ -166,12 +207,12 @@ async def write_surely(
     """
     while True:
         try:
-            return await database.write(handler, payload)
+            return await database.write(handler, payload, patient=patient)
         except (OperationalError, InterfaceError):
             await asyncio.sleep(pause_s)
 
 
-@contextmanager
+@contextlib.contextmanager
 def exclusive(lock_file: Path | None) -> Iterator[None]:
     """Be the only writer; without a lock file nothing has to be waited for."""
     if lock_file is None:
@@ -187,14 +228,12 @@ def writer_lock(directory: Path) -> Path | None:
     return directory / "writer.lock" if connection.vendor == "sqlite" else None
 
 
-def _run_grouped(batch: list[_Work]) -> list[Any]:
-    """Call each handler once with all of its payloads; results come back in the order of the batch."""
-    groups: dict[Handler, list[int]] = {}
-    for position, work in enumerate(batch):
-        groups.setdefault(work.handler, []).append(position)
-    results: list[Any] = [None] * len(batch)
-    for handler, positions in groups.items():
-        outcome = handler([batch[position].payload for position in positions])
-        for position, result in zip(positions, outcome, strict=True):
-            results[position] = result
-    return results
+def _run_grouped(batch: list[_Work]) -> None:
+    """Call each handler once with all of its payloads; each piece of work gets its result."""
+    groups: dict[Handler, list[_Work]] = {}
+    for work in batch:
+        groups.setdefault(work.handler, []).append(work)
+    for handler, works in groups.items():
+        results = handler([work.payload for work in works])
+        for work, result in zip(works, results, strict=True):
+            work.result = result

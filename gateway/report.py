@@ -2,6 +2,9 @@
 
 One transaction holds the outcome of an attempt and the reports that follow from it, so that a crash leaves both or
 neither; until then the recipients stay leased and are tried again when the lease ends.
+
+The sender gets one report about the recipients of a message that failed together: while others are in work, the report
+is queued but due a little later, and the next failure replaces it by one that lists more (`store/reports.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from gateway import store
 from gateway.config import Config
@@ -24,19 +28,28 @@ from gateway.rules.replies import classify_reply
 from gateway.rules.retry import next_attempt, warning_due
 from gateway.rules.types import Envelope, Outcome, Reply, Stage, State, StepFailed, Verdict
 from gateway.store import NewMessage, Settlement
-from gateway.work import Context, OpenRecipient, Parcel
+from gateway.work import Context, OpenRecipient, Parcel, recipient_from_row
 
 log = logging.getLogger(__name__)
 
 BAR = timedelta(hours=4)
+GATHER = timedelta(seconds=30)  # how long a report waits for the other recipients of its message
+HOLD = timedelta(seconds=15)  # nobody sends a waiting report while its replacement is being written
 EXPIRED_TEXT = "Message could not be delivered within its lifetime. Last answer: "
+
+About = list[tuple[OpenRecipient, Outcome]]
 
 
 class ReportWriter(Protocol):
     """Builds the mail to the sender (`gateway.ndr`)."""
 
     async def __call__(
-        self, snapshot: Snapshot, report: Report, parcel: Parcel, about: list[tuple[OpenRecipient, Outcome]]
+        self,
+        snapshot: Snapshot,
+        report: Report,
+        parcel: Parcel,
+        about: About,
+        due: datetime,
     ) -> NewMessage: ...
 
     def refused(self, context: Context, envelope: Envelope, verdict: Verdict) -> NewMessage: ...
@@ -67,6 +80,7 @@ class Reporter:
         self._utc_now = utc_now
         self._meters = meters or Meters()
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards nothing
+        self._reporting: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()  # by message
 
     # ---- what was not accepted
 
@@ -121,13 +135,22 @@ class Reporter:
         for outcome in outcomes:
             self._plan(settlement, recipients[outcome.recipient_id], outcome, now)
         await self._bar_if_blocklisted(snapshot, parcel, settlement, now)
-        await self._add_reports(snapshot, parcel, settlement, recipients, now)
+        kinds = _kinds_of_report(parcel, settlement.outcomes)
+        if kinds:
+            # One parcel of a message after the other, or two that fail together would not see each other's report.
+            async with self._reporting.setdefault(mail.id, asyncio.Lock()):
+                await self._add_reports(snapshot, parcel, settlement, recipients, kinds, now)
+                await self._write(settlement)
+        else:
+            await self._write(settlement)
+        return settlement.outcomes
+
+    async def _write(self, settlement: Settlement) -> None:
         # An outcome that is forgotten is a delivery made twice: wait for a database that is away.
-        spooled = await write_surely(self._database, store.settle, settlement)
-        self._meters.count("smg_ndrs", by=len(settlement.reports))
+        spooled = await write_surely(self._database, store.settle, settlement, patient=True)
+        self._meters.count("smg_ndrs", by=len(settlement.reports) - len(settlement.replaced))
         if spooled:
             await asyncio.to_thread(self._forget_bodies, spooled)
-        return settlement.outcomes
 
     def failed(self, parcel: Parcel, gateway: GatewayPolicy, failed: StepFailed) -> list[Outcome]:
         """The outcomes when a step before the delivery could not go on."""
@@ -185,20 +208,14 @@ class Reporter:
         parcel: Parcel,
         settlement: Settlement,
         recipients: dict[int, OpenRecipient],
+        kinds: list[Report],
         now: datetime,
     ) -> None:
         """At most one mail of each kind to the sender, listing the recipients it is about."""
-        if parcel.mail.kind != "customer":
-            return
         pairs = [(recipients[outcome.recipient_id], outcome) for outcome in settlement.outcomes]
-        for report in Report:
-            about = [
-                (recipient, outcome)
-                for recipient, outcome in pairs
-                if report.fits(outcome.state, outcome.reason)
-            ]
-            if about:
-                await self._add_report(snapshot, parcel, settlement, report, about, now)
+        for report in kinds:
+            about = [pair for pair in pairs if report.fits(pair[1].state, pair[1].reason)]
+            await self._add_report(snapshot, parcel, settlement, report, about, now)
 
     async def _add_report(
         self,
@@ -206,20 +223,19 @@ class Reporter:
         parcel: Parcel,
         settlement: Settlement,
         report: Report,
-        about: list[tuple[OpenRecipient, Outcome]],
+        about: About,
         now: datetime,
     ) -> None:
         customer = snapshot.customers.get(parcel.mail.customer_id or 0)
-        if report is Report.DELAYED and not await self._warn_now(
-            parcel, customer.delay_warning_h if customer else 0, now
-        ):
-            return
+        if report is Report.DELAYED:
+            if not await self._warn_now(parcel, customer.delay_warning_h if customer else 0, now):
+                return
+            others = await self._database.read(store.still_deferred, parcel.mail.id, parcel.recipient_ids)
+            about = [*map(_as_settled, others), *about]
         told = [pair for pair in about if wants_report(report, parcel.mail.sender, pair[0].notify)]
         mail_id = None
         if told and customer is not None and customer.ndr_enabled:
-            message = await self._writer(snapshot, report, parcel, told)
-            settlement.reports.append(message)
-            mail_id = message.message["id"]
+            mail_id = await self._write_report(snapshot, parcel, settlement, report, told, now)
         ids = {recipient.id for recipient, _ in told} if mail_id is not None else set()
         settlement.ndr_of.update(dict.fromkeys(ids, mail_id) if mail_id is not None else {})
         settlement.report_rows.extend(
@@ -228,9 +244,63 @@ class Reporter:
             if report is not Report.RELAYED or recipient.id in ids
         )
 
+    async def _write_report(
+        self,
+        snapshot: Snapshot,
+        parcel: Parcel,
+        settlement: Settlement,
+        report: Report,
+        told: About,
+        now: datetime,
+    ) -> int:
+        """Put the mail to the sender into the settlement, in the place of one that waits; returns its id."""
+        earlier, due = None, now
+        if report is not Report.DELAYED:  # that one lists all who wait, and comes once
+            earlier = await self._take_waiting(parcel.mail.id, report, now)
+            if await self._database.read(
+                store.others_in_work, parcel.mail.id, parcel.recipient_ids, now + GATHER
+            ):
+                due = earlier.due if earlier is not None else now + GATHER
+        before = [_as_settled(row) for row in earlier.told] if earlier is not None else []
+        message = await self._writer(snapshot, report, parcel, [*before, *told], due)
+        mail_id: int = message.message["id"]
+        settlement.reports.append(message)
+        if earlier is not None:
+            settlement.replaced[earlier.id] = mail_id
+        return mail_id
+
+    async def _take_waiting(
+        self, message_id: int, report: Report, now: datetime
+    ) -> store.WaitingReport | None:
+        found = await self._database.read(store.waiting_report, message_id, report.value, now)
+        if found is None or not await self._database.write(store.hold_reports, (found.id, found.due + HOLD)):
+            return None
+        return found
+
     async def _warn_now(self, parcel: Parcel, after_h: int, now: datetime) -> bool:
         """One delay warning a message, whichever parcel comes first."""
         if parcel.mail.warned or not warning_due(parcel.mail.received_at, now, after_h):
             return False
         parcel.mail.warned = True
         return await self._database.write(store.mark_warned, (parcel.mail.id, now))
+
+
+def _kinds_of_report(parcel: Parcel, outcomes: list[Outcome]) -> list[Report]:
+    """The kinds that may have to be told."""
+    if parcel.mail.kind != "customer":
+        return []
+    return [kind for kind in Report if any(kind.fits(one.state, one.reason) for one in outcomes)]
+
+
+def _as_settled(row: Any) -> tuple[OpenRecipient, Outcome]:
+    """A recipient that was settled or deferred earlier, as its report needs it."""
+    return recipient_from_row(row), Outcome(
+        row.id,
+        State(row.state),
+        Reply(row.code, row.enhanced, row.text),
+        Stage(row.stage),
+        row.tried_at,
+        row.gateway_id,
+        row.remote_host,
+        reason=row.reason,
+    )

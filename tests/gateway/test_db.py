@@ -96,3 +96,32 @@ async def test_what_must_not_be_forgotten_waits_for_a_database_that_is_away(data
 async def test_a_mistake_is_not_tried_again(database: Database) -> None:
     with pytest.raises(ValueError, match="bad"):
         await write_surely(database, write_entries, "bad", pause_s=0)
+
+
+async def test_patient_work_rides_along_with_the_next_transaction(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.db.PATIENCE_S", 3600)
+    patient = asyncio.ensure_future(database.write(write_entries, "outcome", patient=True))
+    await asyncio.sleep(0)
+    assert await database.write(write_entries, "mail") == 2
+    assert await patient == 2
+    assert database.batches == 1
+
+
+async def test_patient_work_goes_by_itself_when_nothing_comes(database: Database) -> None:
+    writes = (database.write(write_entries, name, patient=True) for name in ("one", "two"))
+    assert await asyncio.gather(*writes) == [2, 2]
+    assert await database.write(write_entries, "between") == 1
+    assert await database.write(write_entries, "three", patient=True) == 1  # the timer was set anew
+    assert database.batches == 3
+
+
+async def test_stop_finishes_patient_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.db.PATIENCE_S", 3600)
+    database = Database(None)
+    database.start()
+    work = asyncio.ensure_future(database.write(write_entries, "kept", patient=True))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(database.stop)
+    assert await work == 1

@@ -26,7 +26,7 @@ class RefusingDatabase:
     def __init__(self) -> None:
         self.written: list[tuple[str, Any]] = []
 
-    async def write(self, handler: Callable[..., Any], payload: Any) -> Any:
+    async def write(self, handler: Callable[..., Any], payload: Any, *, patient: bool = False) -> Any:
         if handler is store.settle:
             raise DataError("value too long")
         self.written.append((handler.__name__, payload))

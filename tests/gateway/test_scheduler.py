@@ -30,7 +30,7 @@ class FakeDatabase:
     def __init__(self) -> None:
         self.written: list[tuple[str, Any]] = []
 
-    async def write(self, handler: Callable[..., Any], payload: Any) -> Any:
+    async def write(self, handler: Callable[..., Any], payload: Any, *, patient: bool = False) -> Any:
         self.written.append((handler.__name__, payload))
         return [] if handler is store.claim else 0
 
@@ -265,7 +265,7 @@ async def test_only_the_leases_of_what_is_in_memory_are_renewed() -> None:
 async def test_what_was_claimed_but_cannot_be_loaded_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
 
-    async def claimed(handler: Callable[..., Any], payload: Any) -> Any:
+    async def claimed(handler: Callable[..., Any], payload: Any, *, patient: bool = False) -> Any:
         world.database.written.append((handler.__name__, payload))
         return [7, 8] if handler is store.claim else None
 
