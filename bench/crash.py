@@ -35,6 +35,7 @@ from tests.dns_server import DnsServer
 from tests.relay_harness import SETUP, Relays, RunningRelay, decoded
 
 CLIENTS = 6
+PAUSE_S = 0.005  # of a client between two messages
 BIG_EVERY = 25  # every 25th message is too big for a database row
 UNKNOWN_EVERY = 40  # and so often the recipient does not exist
 SIZES = (700, 2500, 6000)
@@ -79,7 +80,7 @@ class Ledger:
 class Load:
     """Clients that send one message after the other until told to stop."""
 
-    def __init__(self, port: int, clients: int = CLIENTS, pause_s: float = 0.005) -> None:
+    def __init__(self, port: int, clients: int = CLIENTS, pause_s: float = PAUSE_S) -> None:
         self.ledger = Ledger()
         self._port = port
         self._pause_s = pause_s
@@ -356,7 +357,9 @@ def small_disk(directory: Path, megabytes: int) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def prepared(drills: tuple[str, ...], *, postgres: bool, seed: int, **settings: str) -> Iterator[Theatre]:
+def prepared(
+    drills: tuple[str, ...], *, postgres: bool, seed: int, pause_s: float = PAUSE_S, **settings: str
+) -> Iterator[Theatre]:
     """A running relay under load with all that the drills need."""
     with contextlib.ExitStack() as stack:
         base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smg-crash-")))
@@ -387,7 +390,7 @@ def prepared(drills: tuple[str, ...], *, postgres: bool, seed: int, **settings: 
             )
         )
         relay.start()
-        load = stack.enter_context(Load(relay.port))
+        load = stack.enter_context(Load(relay.port, pause_s=pause_s))
         yield Theatre(relay, hop, load, dns, random.Random(seed), daemons, clamd, database)
 
 
@@ -400,9 +403,10 @@ def run(
     settle_s: float = SETTLE_S,
     kinds: tuple[str, ...] = ("tree", "one", "one"),
     moods: tuple[str, ...] = ("ok", "defer", "away"),
+    pause_s: float = PAUSE_S,
 ) -> dict[str, Any]:
     """The whole; returns the verdict."""
-    with prepared(drills, postgres=postgres, seed=seed) as theatre:
+    with prepared(drills, postgres=postgres, seed=seed, pause_s=pause_s) as theatre:
         time.sleep(0.5)
         for number in range(rounds):
             theatre.round(kinds, moods)
