@@ -9,11 +9,11 @@ from datetime import datetime
 from gateway import store
 from gateway.config import Config
 from gateway.db import Database
-from gateway.queue import mail_from_row, recipient_from_row
+from gateway.queue import mail_from_row
 from gateway.report import Reporter
 from gateway.rules.policy import Snapshot
 from gateway.spool import Spool
-from gateway.work import split_by_domain
+from gateway.work import recipient_from_row, split_by_domain
 
 log = logging.getLogger(__name__)
 

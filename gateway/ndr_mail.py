@@ -30,13 +30,16 @@ class NdrMail:
         self._load_body = load_body
         self._ids = ids
 
-    async def __call__(self, snapshot: Snapshot, report: Report, parcel: Parcel, about: About) -> NewMessage:
-        """One report about some recipients of one parcel. Raises what loading the body raises."""
+    async def __call__(
+        self, snapshot: Snapshot, report: Report, parcel: Parcel, about: About, due: datetime
+    ) -> NewMessage:
+        """One report about recipients of the parcel's message, the parcel's last; it leaves when it is due. Raises what
+        loading the body raises."""
         mail = parcel.mail
         if mail.sender is None:
             raise ValueError("the null sender gets no report (RFC 5321 4.5.5)")
         original = await self._load_body(mail)
-        now = about[0][1].at
+        now = about[-1][1].at
         message_id = self._next_id(now)
         customer = snapshot.customers.get(mail.customer_id or 0)
         said = ReportInput(
@@ -58,7 +61,7 @@ class NdrMail:
             message_url=f"{self._config.public_url}/messages/{to_text(mail.id)}/",
             support_email=self._config.support_email,
         )
-        return self._message(message_id, mail.customer_id, mail.sender, report, said, related=mail.id)
+        return self._message(message_id, mail.customer_id, mail.sender, report, said, due, related=mail.id)
 
     def refused(self, context: Context, envelope: Envelope, verdict: Verdict) -> NewMessage:
         """The report about a message that was refused after DATA (a virus); it never quotes the body."""
@@ -91,7 +94,7 @@ class NdrMail:
             support_email=self._config.support_email,
         )
         return self._message(
-            message_id, context.customer.id, envelope.sender, Report.FAILED, said, related=None
+            message_id, context.customer.id, envelope.sender, Report.FAILED, said, now, related=None
         )
 
     def row(
@@ -145,10 +148,11 @@ class NdrMail:
         to: Address,
         report: Report,
         said: ReportInput,
+        due: datetime,
         *,
         related: int | None,
     ) -> NewMessage:
-        """An NDR leaves like clean mail, from the null sender, and is due at once for any process."""
+        """An NDR leaves like clean mail, from the null sender, by whichever process finds it due."""
         content, now = build_report(report.value, said), said.now
         message = {
             "id": message_id,
@@ -174,7 +178,7 @@ class NdrMail:
             "domain": to.domain,
             "notify": "NEVER",
             "pool": Pool.GOOD.value,
-            "next_attempt_at": now,
+            "next_attempt_at": due,
             "expires_at": now + timedelta(seconds=self._config.queue_lifetime_s),
         }
         return NewMessage(message, [recipient], content)

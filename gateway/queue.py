@@ -7,7 +7,7 @@ committed row is an orphan that the clean-up removes.
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from gateway import store
@@ -201,10 +201,3 @@ def mail_from_row(row: Any) -> Mail:
         helo=row.helo,
         warned=row.warned_at is not None,
     )
-
-
-def recipient_from_row(row: Any) -> OpenRecipient:
-    local, _, domain = row.address.rpartition("@")
-    notify = frozenset(word for word in row.notify.split(",") if word)
-    expires_at: datetime = row.expires_at.astimezone(UTC)
-    return OpenRecipient(row.id, Address(local, domain), row.attempts, expires_at, notify, row.orcpt)

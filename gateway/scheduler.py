@@ -18,11 +18,11 @@ from typing import Any
 
 from gateway import store
 from gateway.db import Database, write_surely
-from gateway.queue import mail_from_row, recipient_from_row
+from gateway.queue import mail_from_row
 from gateway.rules.gateways import choose, usable
 from gateway.rules.policy import GatewayPolicy, ShapingPolicy, Snapshot
 from gateway.rules.types import Outcome, Stage, State
-from gateway.work import Mail, OpenRecipient, Parcel, split_by_domain
+from gateway.work import Mail, OpenRecipient, Parcel, recipient_from_row, split_by_domain
 
 log = logging.getLogger(__name__)
 

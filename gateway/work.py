@@ -6,7 +6,8 @@ Mutable on purpose: a message's body is loaded once, prepared and signed once, a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
 from gateway.rules.policy import CredentialPolicy, CustomerPolicy, Snapshot
 from gateway.rules.types import Address, Category, Pool, TraceEntry
@@ -89,3 +90,11 @@ def split_by_domain(mail: Mail, recipients: list[OpenRecipient]) -> list[Parcel]
     for recipient in recipients:
         by_domain.setdefault(recipient.address.domain, []).append(recipient)
     return [Parcel(mail, domain, group) for domain, group in by_domain.items()]
+
+
+def recipient_from_row(row: Any) -> OpenRecipient:
+    """A row of Recipient as the steps know it."""
+    local, _, domain = row.address.rpartition("@")
+    notify = frozenset(word for word in row.notify.split(",") if word)
+    expires_at: datetime = row.expires_at.astimezone(UTC)
+    return OpenRecipient(row.id, Address(local, domain), row.attempts, expires_at, notify, row.orcpt)

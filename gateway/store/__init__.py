@@ -47,6 +47,13 @@ from gateway.store.notes import (
     record_refusals,
     set_bars,
 )
+from gateway.store.reports import (
+    WaitingReport,
+    hold_reports,
+    others_in_work,
+    still_deferred,
+    waiting_report,
+)
 from gateway.store.tls import note_tls
 from gateway.store.workers import (
     STALE,
@@ -65,6 +72,7 @@ __all__ = [
     "NewMessage",
     "RateRequest",
     "Settlement",
+    "WaitingReport",
     "apart",
     "beat",
     "bury",
@@ -73,6 +81,7 @@ __all__ = [
     "delete_finished_bodies",
     "due_held",
     "end_bars",
+    "hold_reports",
     "insert_messages",
     "known_spool_files",
     "load",
@@ -85,6 +94,7 @@ __all__ = [
     "note_setup",
     "note_tls",
     "numbers_of",
+    "others_in_work",
     "postpone",
     "postpone_domain",
     "read_gauges",
@@ -96,9 +106,11 @@ __all__ = [
     "set_bars",
     "settle",
     "slots",
+    "still_deferred",
     "still_leased",
     "take_slot",
     "take_tokens",
+    "waiting_report",
     "workers_of",
     "write_now",
 ]

@@ -21,6 +21,7 @@ from gateway.models import (
 )
 from gateway.rules.types import Outcome, State
 from gateway.store.counters import CountKey, count, hour_of
+from gateway.store.reports import replace_report
 
 
 @dataclass(slots=True)
@@ -50,6 +51,7 @@ class Settlement:
     report_rows: list[dict[str, Any]] = field(default_factory=list)  # NdrReport
     signed_by: str = ""  # the DKIM key that signed what was sent, 'selector._domainkey.domain'
     ndr_of: dict[int, int] = field(default_factory=dict)  # recipient id -> NDR message id
+    replaced: dict[int, int] = field(default_factory=dict)  # NDR that was waiting -> the one that lists more
 
 
 def insert_messages(payloads: Sequence[NewMessage]) -> list[None]:
@@ -100,6 +102,9 @@ def settle(payloads: Sequence[Settlement]) -> list[list[str]]:
     rows.insert(Attempt, (_attempt_row(item, outcome) for item, outcome in outcomes))
     rows.insert(NdrReport, (row for item in payloads for row in item.report_rows))
     insert_messages([report for item in payloads for report in item.reports])
+    for item in payloads:
+        for old, new in item.replaced.items():
+            replace_report(item.message_id, old, new)
     count(_outcome_counts(payloads))
     spooled = delete_finished_bodies({item.message_id for item in payloads})
     return [spooled.get(item.message_id, []) for item in payloads]

@@ -47,7 +47,7 @@ def outcome(**given: object) -> Outcome:
 
 
 async def write(report: Report = Report.FAILED, mail: Mail = MAIL, to: OpenRecipient = BOB, **given: object):
-    return await writer()(SNAPSHOT, report, Parcel(mail, "globex.example", [to]), [(to, outcome(**given))])
+    return await writer()(SNAPSHOT, report, Parcel(mail, "globex.example", [to]), [(to, outcome(**given))], AT)
 
 
 async def test_a_report_is_a_message_from_the_null_sender_that_nothing_answers():
@@ -108,7 +108,7 @@ async def test_a_message_without_a_sender_gets_no_report():
 
 async def test_two_reports_about_one_message_differ():
     ndr = writer()
-    pair = (SNAPSHOT, Report.FAILED, Parcel(MAIL, "globex.example", [BOB]), [(BOB, outcome())])
+    pair = (SNAPSHOT, Report.FAILED, Parcel(MAIL, "globex.example", [BOB]), [(BOB, outcome())], AT)
     first, second = [await ndr(*pair) for _ in range(2)]
     assert message_from_bytes(first.content)["Message-ID"] != message_from_bytes(second.content)["Message-ID"]
 
