@@ -68,7 +68,24 @@ async def _explain(
     config: Config, snapshot: Snapshot, login: CredentialPolicy, envelope: Envelope, judge: SpamJudge
 ) -> dict[str, Any]:
     resolver = Resolver(config.nameservers, static=demo_zone() if config.demo else None)
-    checker = Checker(resolver, None, clamd.scanner(config.clamd), judge)
+    scan = clamd.scanner(config.clamd)
+    try:
+        return await _dry_run(
+            Checker(resolver, None, scan, judge), resolver, config, snapshot, login, envelope
+        )
+    finally:
+        if scan is not None:
+            scan.close()
+
+
+async def _dry_run(
+    checker: Checker,
+    resolver: Resolver,
+    config: Config,
+    snapshot: Snapshot,
+    login: CredentialPolicy,
+    envelope: Envelope,
+) -> dict[str, Any]:
     customer = snapshot.customers[login.customer_id]
     context = Context(snapshot, customer, login, envelope.received_at, dry_run=True)
     refused = await checker.check_sender(context, envelope.sender)
