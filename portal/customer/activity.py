@@ -110,7 +110,8 @@ def activity_csv(request: HttpRequest) -> HttpResponseBase:
 def changes(entry: AuditEntry) -> list[str]:
     """'field: before → after'; details of another form as they are. The numbers behind a stopped login stand in its
     reason, in words."""
-    return [_change(name, value) for name, value in entry.detail.items() if name != "signals"]
+    told = {name: value for name, value in entry.detail.items() if name != "signals"}
+    return [_change(name, value) for name, value in told.items() if value != ["", ""]]
 
 
 def _change(name: str, value: Any) -> str:
