@@ -2,7 +2,8 @@
 
 Made for ten million rows. Ids grow with time, so a time range is an id range; pages go by the last id, never by offset;
 nothing is ever counted. Filters on recipients walk the recipients (newest first, by their own indexes), the others walk
-the messages; both stop as soon as a page is full.
+the messages; both go back window by window (windows.py) and stop when a page is full or its time is used up: the page
+then says how far it got, and its cursor goes on from there.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from gateway.models import Customer, Gateway, Message, Recipient
-from gateway.rules.ids import EPOCH_MS, first_id, from_text
+from gateway.rules.ids import EPOCH_MS, created_ms, first_id, from_text
 from portal.customer.message_rows import SOME_RECIPIENTS, Row, rows_of
+from portal.customer.windows import windows
 
 PAGE_SIZE = 50
 RECIPIENTS_AT_ONCE = 400  # read from the recipients' index before asking for their messages
+CLOCKS = timedelta(minutes=1)  # the relays' clocks may be ahead of ours by this
+LONGEST_DATA = timedelta(hours=1)  # a recipient's id is made after its message's, within one transaction
 OPEN = ("queued", "held")
 
 RANGES = {
@@ -73,17 +77,21 @@ class MessageFilter(forms.Form):
 class Page:
     rows: list[Row]
     next_cursor: str  # '' = there is nothing older
+    searched_to: datetime | None = None  # the page is not full because its time was up here
 
 
-def search(customer: Customer, wanted: dict[str, Any], *, cursor: str = "", size: int = PAGE_SIZE) -> Page:
+def search(
+    customer: Customer, wanted: dict[str, Any], *, cursor: str = "", size: int = PAGE_SIZE, after: int = 0
+) -> Page:
     """One page of the customer's messages, newest first. `wanted` is MessageFilter.cleaned_data; a cursor that makes no
-    sense counts as none."""
+    sense counts as none. Only messages with a greater id than `after`, if that is given."""
     before = int(cursor) if cursor.isdigit() and len(cursor) < 20 else None
+    ids = _ids(wanted, after)
     recipients = recipient_filter(wanted)
     if recipients:
-        return _by_recipients(customer, wanted, recipients, before, size)
+        return _by_recipients(customer, wanted, recipients, ids, before, size)
     messages = Message.objects.filter(message_filter(wanted), customer=customer)
-    return _by_messages(messages, before, size)
+    return _by_messages(messages, ids, before, size)
 
 
 def every_page(customer: Customer, wanted: dict[str, Any]) -> Iterator[list[Row]]:
@@ -98,10 +106,10 @@ def every_page(customer: Customer, wanted: dict[str, Any]) -> Iterator[list[Row]
 
 
 def message_filter(wanted: dict[str, Any], prefix: str = "") -> Q:
-    """The filters that concern the message itself; an id says it all, so it is looked for at any time."""
+    """The filters that concern the message itself, without its time; an id says it all."""
     if wanted.get("id"):
         return _by_id(wanted["id"].strip(), prefix)
-    condition = _between(f"{prefix}id", id_range(wanted)) if not prefix else Q()
+    condition = Q()
     if wanted.get("sender"):
         condition &= _address(wanted["sender"], f"{prefix}sender", f"{prefix}sender_domain")
     if wanted.get("q"):
@@ -150,37 +158,70 @@ def _by_id(text: str, prefix: str) -> Q:
         return Q(**{f"{prefix}message_id__in": [text, f"<{text.strip('<>')}>"]})
 
 
-def _by_messages(messages: QuerySet[Message], before: int | None, size: int) -> Page:
-    if before is not None:
-        messages = messages.filter(id__lt=before)
-    found = list(messages.order_by("-id").prefetch_related(SOME_RECIPIENTS)[: size + 1])
-    return Page(rows_of(found[:size]), str(found[size - 1].id) if len(found) > size else "")
+def _ids(wanted: dict[str, Any], after: int) -> tuple[int, int]:
+    """(least id, first id that is too late) of the messages; what is looked for by id is found at any time."""
+    now = _id_at(timezone.now() + CLOCKS)
+    if wanted.get("id"):
+        return after + 1, now
+    least, too_late = id_range(wanted)
+    return max(least, after + 1), min(now, too_late or now)
+
+
+def _by_messages(messages: QuerySet[Message], ids: tuple[int, int], before: int | None, size: int) -> Page:
+    least, too_late = ids
+    found: list[Message] = []
+    low = too_late
+    for low, high in windows(least, min(too_late, before or too_late)):
+        window = messages.filter(id__gte=low, id__lt=high)
+        found += window.order_by("-id")[: size + 1 - len(found)]
+        if len(found) > size:
+            return Page(_shown(found[:size]), str(found[size - 1].id))
+    return _stopped(_shown(found), low, least)
 
 
 def _by_recipients(
-    customer: Customer, wanted: dict[str, Any], condition: Q, before: int | None, size: int
+    customer: Customer,
+    wanted: dict[str, Any],
+    condition: Q,
+    ids: tuple[int, int],
+    before: int | None,
+    size: int,
 ) -> Page:
     """Walk the recipients, newest first, and gather their messages until the page is full."""
-    walk = Recipient.objects.filter(condition, message_filter(wanted, "message__"), customer=customer)
-    if not wanted.get("id"):
-        ids = id_range(wanted)
-        # A recipient's id is made after its message's: the lower bound holds for both and keeps the walk short.
-        walk = walk.filter(_between("message_id", ids), id__gte=ids[0])
+    least, too_late = ids
+    walk = Recipient.objects.filter(
+        condition, customer=customer, message_id__gte=least, message_id__lt=too_late
+    )
+    of_message = message_filter(wanted, "message__")
+    if of_message:
+        walk = walk.filter(of_message, message__customer=customer)  # named again: its indexes begin with it
+    latest = _later(too_late, LONGEST_DATA)
     found: dict[int, None] = {}
-    last = 0
-    for pk, message_id in _walk(walk, before):
-        if message_id not in found and len(found) == size:
-            return Page(_rows(customer, list(found)), str(last))
-        found[message_id] = None
-        last = pk
-    return Page(_rows(customer, list(found)), "")
+    low, last = latest, 0
+    for low, high in windows(least, min(latest, before or latest)):
+        for pk, message_id in _walk(walk.filter(id__gte=low), high):
+            if message_id not in found and len(found) == size:
+                return Page(_rows(customer, list(found)), str(last))
+            found[message_id] = None
+            last = pk
+    return _stopped(_rows(customer, list(found)), low, least)
 
 
-def _walk(recipients: QuerySet[Recipient], before: int | None) -> Iterator[tuple[int, int]]:
+def _stopped(rows: list[Row], low: int, least: int) -> Page:
+    """The last page, or one whose time was up at `low`."""
+    if low <= least:
+        return Page(rows, "")
+    return Page(rows, str(low), datetime.fromtimestamp(created_ms(low) / 1000, UTC))
+
+
+def _walk(recipients: QuerySet[Recipient], before: int) -> Iterator[tuple[int, int]]:
     """(recipient id, message id), newest first, read in blocks."""
     while True:
-        block = recipients if before is None else recipients.filter(id__lt=before)
-        pairs = list(block.order_by("-id").values_list("id", "message_id")[:RECIPIENTS_AT_ONCE])
+        pairs = list(
+            recipients.filter(id__lt=before)
+            .order_by("-id")
+            .values_list("id", "message_id")[:RECIPIENTS_AT_ONCE]
+        )
         yield from pairs
         if len(pairs) < RECIPIENTS_AT_ONCE:
             return
@@ -188,14 +229,13 @@ def _walk(recipients: QuerySet[Recipient], before: int | None) -> Iterator[tuple
 
 
 def _rows(customer: Customer, ids: list[int]) -> list[Row]:
-    messages = Message.objects.filter(customer=customer, id__in=ids).prefetch_related(SOME_RECIPIENTS)
-    return rows_of(sorted(messages, key=lambda message: -message.id))
+    messages = Message.objects.filter(customer=customer, id__in=ids) if ids else []
+    return _shown(sorted(messages, key=lambda message: -message.id))
 
 
-def _between(field: str, ids: tuple[int, int | None]) -> Q:
-    least, too_late = ids
-    condition = Q(**{f"{field}__gte": least})
-    return condition if too_late is None else condition & Q(**{f"{field}__lt": too_late})
+def _shown(messages: list[Message]) -> list[Row]:
+    prefetch_related_objects(messages, SOME_RECIPIENTS)
+    return rows_of(messages)
 
 
 def _address(text: str, whole: str, domain: str) -> Q:
@@ -212,6 +252,10 @@ def _address(text: str, whole: str, domain: str) -> Q:
 def _id_at(moment: datetime) -> int:
     ms = int(moment.astimezone(UTC).timestamp() * 1000)
     return first_id(max(ms, EPOCH_MS))
+
+
+def _later(number: int, by: timedelta) -> int:
+    return number + first_id(EPOCH_MS + int(by.total_seconds() * 1000))
 
 
 def _midnight(day: date) -> datetime:

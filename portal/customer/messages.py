@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 
 from gateway.control import appeal_requests, queue
 from gateway.models import Message, Recipient
-from portal.access import access_customer, access_message, actor, page, sees_content
+from portal.access import MAX_ID, access_customer, access_message, actor, page, sees_content
 from portal.csv_export import csv_response
 from portal.customer.message_rows import Row, shown_state
 from portal.customer.message_search import MessageFilter, every_page, search
@@ -47,10 +47,8 @@ def message_news(request: HttpRequest) -> HttpResponse:
     form = MessageFilter(request.GET)
     wanted = wishes(request, form)
     after = request.GET.get("after", "")
-    found = search(customer, wanted, size=20)
-    number = (
-        sum(row.message.id > int(after) for row in found.rows) if after.isdigit() and len(after) < 20 else 0
-    )
+    known = int(after) if after.isdigit() and len(after) < 20 else MAX_ID
+    number = len(search(customer, wanted, size=20, after=known).rows)
     return render(request, "customer/parts/message_news.html", {"number": number, "more": number == 20})
 
 

@@ -1,0 +1,102 @@
+"""A search that no index serves ends in time, says how far it got, and goes on from there without losing anything."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from gateway.models import Customer, Message, Recipient
+from gateway.rules.ids import IdMaker
+from portal.customer import windows
+from portal.customer.message_search import search
+from portal.customer.windows import FIRST, GROWTH
+from tests.factories import Cast
+
+IDS = IdMaker(9)
+MONTH: dict[str, Any] = {"range": "30d"}
+
+
+class Watch:
+    """A clock that tells what it is told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    made = Watch()
+    monkeypatch.setattr(windows, "time", made)
+    return made
+
+
+def test_quick_windows_grow_and_meet_without_a_gap(watch: Watch) -> None:
+    given = list(windows.windows(0, 1000 * FIRST))
+    assert [high - low for low, high in given[:3]] == [FIRST, GROWTH * FIRST, GROWTH**2 * FIRST]
+    assert [low for low, _high in given[:-1]] == [high for _low, high in given[1:]]
+    assert (given[0][1], given[-1][0]) == (1000 * FIRST, 0)
+
+
+def test_slow_windows_shrink_and_end(watch: Watch) -> None:
+    spans = []
+    for low, high in windows.windows(0, 1000 * FIRST, budget_s=0.1):
+        spans.append(high - low)
+        watch.now_s += 0.06
+    assert spans == [FIRST, FIRST // 2]
+
+
+def test_an_empty_time_is_one_window(watch: Watch) -> None:
+    assert list(windows.windows(7, 7)) == [(7, 7)]
+
+
+def letters(customer: Customer, days: list[int]) -> list[int]:
+    """A message with one recipient so many days ago, each; returns their ids as the log shows them."""
+    made = []
+    for ago in days:
+        at = timezone.now() - timedelta(days=ago)
+        ms = int(at.timestamp() * 1000)
+        message = Message.objects.create(
+            id=IDS.next(ms) if ago == days[0] else IdMaker(9).next(ms), customer=customer, received_at=at,
+            size_bytes=1, recipient_count=1, subject="needle", sender="a@acme.example", category="spam",
+        )  # fmt: skip
+        Recipient.objects.create(
+            id=message.pk + 1, message=message, customer=customer, address="b@globex.example",
+            domain="globex.example", expires_at=at, pool="bad", state="bounced", code=550, text="no needle",
+        )  # fmt: skip
+        made.append(message.pk)
+    return made
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "wanted", [{"q": "needle"}, {"reply": "needle"}, {"q": "needle", "status": "bounced"}]
+)
+def test_a_search_cut_short_goes_on_where_it_stopped(
+    wanted: dict[str, str], cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows.windows, "__kwdefaults__", {"budget_s": -1.0})  # one window a page
+    expected = sorted(letters(cast.acme, [0, 1, 5, 12, 29]), reverse=True)
+    found: list[int] = []
+    cursor, pages = "", 0
+    while pages == 0 or cursor:
+        page = search(cast.acme, MONTH | wanted, cursor=cursor)
+        assert bool(page.searched_to) == bool(page.next_cursor)
+        found += [row.message.id for row in page.rows]
+        cursor, pages = page.next_cursor, pages + 1
+    assert found == expected
+    assert pages == 30 * 12 + 1  # windows of two hours, and the minute that clocks may differ
+
+
+@pytest.mark.django_db
+def test_the_page_says_how_far_it_got(cast: Cast, alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows.windows, "__kwdefaults__", {"budget_s": -1.0})
+    text = alice.get("/messages/?range=30d&q=no+such").content.decode()
+    assert "Search further back" in text
+    assert "Nothing fits these filters" not in text
