@@ -1,4 +1,4 @@
-"""What the scheduler calls every minute: fill the outbox, send what is due, forget what is old.
+"""Fill the outbox, send what is due, forget what is old: `run` every minute by the schedule, worker.py in between.
 
 The database is spoken to by this thread alone; only the POSTs run in parallel, so one slow receiver delays nobody.
 """
@@ -6,6 +6,7 @@ The database is spoken to by this thread alone; only the POSTs run in parallel, 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +28,7 @@ from portal.webhooks.sender import Answer, post
 AT_ONCE = 8
 BATCH = 100
 MOST_BATCHES = 20  # a minute's work; the rest waits for the next call
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=120)  # a batch of receivers that all run into the time-out takes 65
 KEPT = timedelta(days=30)
 
 
@@ -46,10 +47,12 @@ def run() -> str:
     return f"{made} made, {sent} sent, {forgotten} forgotten"
 
 
-def deliver() -> int:
-    """Send what is due; returns the number of attempts."""
+def deliver(goes_on: Callable[[], bool] = lambda: True) -> int:
+    """Send what is due, in batches while `goes_on`; returns the number of attempts."""
     sent = 0
     for _batch in range(MOST_BATCHES):
+        if not goes_on():
+            break
         requests = [_prepared(delivery) for delivery in claim()]
         if not requests:
             break

@@ -1,13 +1,15 @@
-"""`manage.py scheduler`: brings the schedules in line with portal/schedule.py, then runs django-q2's cluster."""
+"""`manage.py scheduler`: brings the schedules in line with portal/schedule.py, then runs django-q2's cluster and beside
+it, in this process, the worker that sends webhooks."""
 
 from __future__ import annotations
 
-from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.db import connections
+from django_q.cluster import Cluster
 
 from blacklist.control.schedules import ensure_schedules
 from portal.schedule import keep_schedules
+from portal.webhooks.worker import keep_sending
 
 
 class Command(BaseCommand):
@@ -18,4 +20,8 @@ class Command(BaseCommand):
             self.stdout.write(f"schedule changed: {name}")
         ensure_schedules()
         connections.close_all()  # the cluster forks; its processes have connections of their own
-        call_command("qcluster")
+        cluster = (
+            Cluster()
+        )  # listens to SIGTERM: it stops its processes, and with them ends the worker's loop
+        cluster.start()
+        keep_sending(lambda: bool(cluster.is_running and cluster.sentinel.is_alive()))

@@ -136,7 +136,10 @@ def test_only_wanted_events(acme: Customer, endpoint: WebhookEndpoint) -> None:
     assert deliveries() == ["message.failed"]
 
 
-def test_what_has_just_happened_waits_for_late_commits(acme: Customer, endpoint: WebhookEndpoint) -> None:
+def test_what_has_just_happened_waits_for_late_commits(
+    acme: Customer, endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "lag", lambda: timedelta(seconds=5))
     events.collect()
     Refusal.objects.create(at=timezone.now(), customer=acme, stage="mail", code=553, text="no", reason="x")
     assert events.collect() == 0
