@@ -70,6 +70,7 @@ class Config:
     private_mx_networks: tuple[IPNetwork, ...]
     retry_schedule_s: tuple[int, ...]
     queue_lifetime_s: int
+    transaction_timeout_s: int  # the longest that one outgoing SMTP transaction may take
     retention_days: int
     spf_host: str
     support_email: str
@@ -117,6 +118,7 @@ class Config:
             private_mx_networks=read.networks("SMG_PRIVATE_MX_NETWORKS"),
             retry_schedule_s=read.seconds("SMG_RETRY_SCHEDULE", RETRY_SCHEDULE_S),
             queue_lifetime_s=read.duration_s("SMG_QUEUE_LIFETIME", 5 * 86400),
+            transaction_timeout_s=read.duration_s("SMG_TRANSACTION_TIMEOUT", 3600),
             retention_days=read.integer("SMG_RETENTION_DAYS", 30, least=1),
             spf_host=read.text("SMG_SPF_HOST", f"spf.{hostname}"),
             support_email=read.text("SMG_SUPPORT_EMAIL", f"support@{hostname}"),

@@ -34,7 +34,7 @@ from gateway.metrics import Meters
 from gateway.metrics.gather import Gatherer
 from gateway.metrics.server import MetricsServer, serve_metrics
 from gateway.ndr_mail import NdrMail
-from gateway.outbound.session import Opener
+from gateway.outbound.session import Deadlines, Opener
 from gateway.queue import MailQueue
 from gateway.report import Reporter
 from gateway.route import Router
@@ -143,7 +143,8 @@ class Relay:
         config = self.config
         resolver = Resolver(config.nameservers, static=demo_zone() if config.demo else None)
         queue = MailQueue(database, config, self.owner, self._ids)
-        opener = Opener(TlsContexts(config.ca_file), utc_now)
+        deadlines = Deadlines(transaction=config.transaction_timeout_s)
+        opener = Opener(TlsContexts(config.ca_file), utc_now, deadlines)
         deliverer = Deliverer(opener, on_tls=self._tls.append)
         router = Router(resolver, config, StsPolicies.from_config(config, resolver, utc_now))
         judge = SpamJudge(config, database)
@@ -194,7 +195,8 @@ class Relay:
         raise RuntimeError("no free number for this relay process")
 
     def _ours(self) -> set[int]:
-        """The gateways this node may send by: found anew when the policy has changed."""
+        """The gateways this node may send by: found anew when the policy has changed, and with every probe, since an
+        address may come up after us, or go away."""
         if self.parts is None:
             return set()
         snapshot = self.parts.source.current
@@ -255,6 +257,7 @@ class Relay:
             await self.parts.database.write(store.note_tls, seen)
 
     async def _probe(self) -> None:
+        self._sendable = (None, set())
         self._degraded = await self._find_degraded()
 
     async def _find_degraded(self) -> dict[str, str]:

@@ -50,6 +50,7 @@ class Received:
     raw: bytes
     encrypted: bool
     helo: str
+    peer: str  # the address it came from
 
     @property
     def body(self) -> bytes:
@@ -70,6 +71,7 @@ class FakeNextHop:
         "ENHANCEDSTATUSCODES",
     )
     after_starttls: bytes = b""  # octets sent in clear in the same write as the 220
+    delay_s: float = 0.0  # before every reply
     tls_alert: int = 0  # answers the ClientHello with this alert: 40 handshake_failure, 70 protocol_version
     messages: list[Received] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
@@ -227,11 +229,14 @@ class _Dialogue:
     async def _answer(self, stage: str, commit: bytes | None = None) -> str:
         reply = self.hop.reply_for(stage)
         if commit is not None and isinstance(reply, str) and reply.startswith("2"):
-            self.hop.messages.append(Received(self.mail, list(self.rcpts), commit, self.encrypted, self.helo))
+            peer = self.writer.get_extra_info("peername")[0]
+            received = Received(self.mail, list(self.rcpts), commit, self.encrypted, self.helo, peer)
+            self.hop.messages.append(received)
         await self._send(reply)
         return reply if isinstance(reply, str) else reply.decode("latin-1")
 
     async def _send(self, reply: str | bytes) -> None:
+        await asyncio.sleep(self.hop.delay_s)
         if isinstance(reply, str) and reply.startswith("\0"):
             await self._misbehave(reply)
             return

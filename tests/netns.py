@@ -8,7 +8,7 @@
         with relay.entered():
             running.start()                          # so do processes and threads that are started here
 
-Namespaces belong to a thread. They have no name and leave nothing behind: the last process or descriptor that goes takes
+Namespaces belong to a thread. They have no name and leave nothing behind: the last process or descriptor takes
 them with it. Making them takes root (CAP_SYS_ADMIN): `need_namespaces()` skips a test without it.
 """
 
@@ -63,7 +63,7 @@ class Machine:
     def ip(self, *arguments: str) -> None:
         """Run `ip` on this machine, for example `ip("link", "set", "net0", "down")`: it is cut off."""
         with self.entered():
-            done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)  # noqa: S607
+            done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
             raise OSError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
 

@@ -40,6 +40,7 @@ class Deadlines:
     data: float = 120
     block: float = 180  # without progress while the message is being sent
     dot: float = 600
+    transaction: float = 3600  # MAIL to the last reply: a host that drips keeps within every other limit
 
 
 @dataclass(slots=True)

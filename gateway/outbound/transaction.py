@@ -7,11 +7,12 @@ next host must not be tried at once, for the message may have been taken (RFC 10
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.outbound.commands import mail_command, rcpt_command
-from gateway.outbound.errors import HopFailed
+from gateway.outbound.errors import HopFailed, TimedOut
 from gateway.outbound.reading import WireReply
 from gateway.outbound.session import Deadlines, Session
 from gateway.rules.route_types import DeliveryJob, JobRecipient
@@ -53,6 +54,7 @@ class Transaction:
         self._deadlines = deadlines
         self._answers: dict[int, Answer] = {}  # recipient id -> final answer
         self._accepted: list[JobRecipient] = []
+        self._stage = Stage.MAIL  # of the dialogue, for whoever breaks it off
 
     async def run(self, *, utf8: bool = False, require_tls: bool = False) -> list[Answer]:
         """Answers in the order of the recipients. Raises StaleSession, or BadAddress before anything was sent."""
@@ -61,13 +63,18 @@ class Transaction:
         rcpts = [rcpt_command(recipient, features) for recipient in self._recipients]
         reused = self._session.transactions > 0
         self._session.transactions += 1
+        total_s = self._deadlines.transaction
         try:
-            if "PIPELINING" in features:
-                await self._pipelined(mail, rcpts, reused=reused)
-            else:
-                await self._step_by_step(mail, rcpts, reused=reused)
+            async with asyncio.timeout(total_s):
+                if "PIPELINING" in features:
+                    await self._pipelined(mail, rcpts, reused=reused)
+                else:
+                    await self._step_by_step(mail, rcpts, reused=reused)
         except HopFailed as failure:
             self._fail_open(failure)
+        except TimeoutError:
+            reply = Reply(421, "4.4.2", f"The transaction was not finished within {total_s:.0f} seconds")
+            self._fail_open(TimedOut(reply, self._stage, "timeout"))
         return [self._answers[recipient.recipient_id] for recipient in self._recipients]
 
     # -- the two ways of talking
@@ -140,6 +147,7 @@ class Transaction:
             self._session.over = self._session.over or data.code < 400
             self._answer_open(reply, Stage.DATA)
             return
+        self._stage = Stage.DOT
         if len(self._body) <= _SMALL_BYTES:
             self._connection.write(self._body)
         else:
@@ -150,6 +158,7 @@ class Transaction:
         self._answer_open(reply, Stage.DOT)
 
     async def _reply(self, stage: Stage, timeout_s: float) -> WireReply:
+        self._stage = stage
         if self._session.over:
             timeout_s = min(timeout_s, _AFTER_FAREWELL_S)
         answer = await self._connection.reply(stage, timeout_s)

@@ -102,7 +102,7 @@ def test_a_long_queue_for_a_dead_destination_delays_nobody(made: RunningRelay, h
         delay_s(made, hop, number, source="127.0.0.1", sender="web@acme.example") for number in range(1, 9)
     ]
     assert max(delays) < SOON_S, delays
-    assert made.query("SELECT count(*) FROM gateway_recipient WHERE state = 'queued'") == [(WAITING,)]
+    made.wait_for("SELECT count(*) FROM gateway_recipient WHERE state = 'queued'", WAITING)
     assert made.process is not None
     time.sleep(3)  # what is due for a dead destination has been put off by now
     used, began = cpu_ms(tree_of(made.process.pid)), time.monotonic()

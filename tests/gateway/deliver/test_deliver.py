@@ -12,7 +12,7 @@ from gateway.rules.replies import REASONS
 from gateway.rules.route_types import Hop
 from gateway.rules.types import Outcome, Reply, Stage, State
 from tests.fake_next_hop import DROP, ENDLESS, GARBAGE, HTTP, LONG_LINE, STALL, FakeNextHop
-from tests.gateway.deliver.helpers import BODY, GATEWAY, NOW, Sending, job, notifying, route
+from tests.gateway.deliver.helpers import BODY, GATEWAY, NOW, PATIENT, Sending, job, notifying, route
 
 DEAD = Hop("dead.partner.example", 1, ("127.0.0.1",))
 ONE_BY_ONE = ("SIZE 10000000", "8BITMIME")
@@ -471,6 +471,38 @@ async def test_a_host_that_stops_reading_is_given_up(impatient: Sending) -> None
     outcome = await impatient.one(
         job(body=b"x" * 30_000_000 + b"\r\n"), route(Hop("mx", port, ("127.0.0.1",)))
     )
+    server.close()
+    assert summary(outcome) == (State.QUEUED, 421, "timeout", Stage.DOT)
+
+
+async def test_a_host_that_drips_is_given_up_in_the_end(hop: FakeNextHop) -> None:
+    """Every reply comes in time, every stage makes progress, and it would still never end."""
+    hop.features = ()
+    hop.delay_s = 0.1
+    sending = Sending(replace(PATIENT, transaction=0.5))
+    recipients = [f"r{number}@partner.example" for number in range(50)]
+    outcomes = await sending(job(*recipients), route(hop))
+    assert {summary(outcome) for outcome in outcomes} == {(State.QUEUED, 421, "timeout", Stage.RCPT)}
+    assert "not finished within" in outcomes[0].reply.text
+    assert hop.messages == []
+    assert sending.pool.idle_count == 0
+
+
+async def test_a_host_that_takes_the_message_a_little_at_a_time_is_given_up() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 x\r\n")
+        await reader.readline()
+        writer.write(b"250-x\r\n250 PIPELINING\r\n")
+        await reader.readuntil(b"DATA\r\n")
+        writer.write(b"250 ok\r\n250 ok\r\n354 go\r\n")
+        while await reader.read(50_000):
+            await asyncio.sleep(0.05)
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0, limit=50_000)
+    port = server.sockets[0].getsockname()[1]
+    sending = Sending(replace(PATIENT, transaction=1))
+    where = route(Hop("mx", port, ("127.0.0.1",)))
+    outcome = await sending.one(job(body=b"x" * 30_000_000 + b"\r\n"), where)
     server.close()
     assert summary(outcome) == (State.QUEUED, 421, "timeout", Stage.DOT)
 
