@@ -10,7 +10,6 @@ import logging
 from collections import defaultdict
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
@@ -159,15 +158,21 @@ def _tls_rules() -> MappingProxyType[int, tuple[TlsRulePolicy, ...]]:
                 min_version=row.min_version,
                 fingerprint=row.fingerprint,
                 shadow=row.shadow,
-                failing_until=_failing_until(row.probe),
+                failing_until=_failing_until(row),
             )
         )
     return MappingProxyType({customer_id: tuple(rules) for customer_id, rules in by_customer.items()})
 
 
-def _failing_until(probe: dict[str, Any]) -> datetime | None:
-    """One failed test may be the partner's bad hour; after a second one, a day later, we know."""
-    if probe.get("state") != "fails" or probe.get("failures", 0) < KNOWN_AFTER:
+def _failing_until(row: TlsRule) -> datetime | None:
+    """One failed test may be the partner's bad hour; after a second one, a day later, we know. Of a suffix we never do:
+    one domain below it that fails says nothing about the others."""
+    probe = row.probe
+    if (
+        row.recipient_domain.startswith(".")
+        or probe.get("state") != "fails"
+        or probe.get("failures", 0) < KNOWN_AFTER
+    ):
         return None
     return datetime.fromisoformat(probe["checked_at"]) + KNOWN_FOR
 

@@ -6,6 +6,7 @@ A probe is what TlsRule.probe holds: {state, checked_at, expires_at, problem}, h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,6 +36,24 @@ def judge(old: dict[str, Any], new: dict[str, Any], level: str, now: datetime) -
     if level in CHECKED_LEVELS and _expires_soon(new, now) and probe["warned_for"] != new["expires_at"]:
         return Judged({**probe, "warned_for": new["expires_at"]}, "expires")
     return Judged(probe)
+
+
+_WORST_FIRST = ("fails", "partly", "unavailable", "works")
+
+
+def together(probes: Mapping[str, dict[str, Any]], now: datetime) -> dict[str, Any]:
+    """One probe of a '.suffix' rule from those of the domains below it: the worst counts, and is named. Without any
+    domain nothing is known: 'unavailable'."""
+    ends = [probe["expires_at"] for probe in probes.values() if probe["expires_at"]]
+    found = {"checked_at": now.isoformat(), "expires_at": min(ends, default=None)}
+    if not probes:
+        return {**found, "state": "unavailable", "problem": ""}
+    domain, worst = min(probes.items(), key=lambda pair: _WORST_FIRST.index(pair[1]["state"]))
+    return {
+        **found,
+        "state": worst["state"],
+        "problem": f"{domain}: {worst['problem']}" if worst["problem"] else "",
+    }
 
 
 def _expires_soon(probe: dict[str, Any], now: datetime) -> bool:

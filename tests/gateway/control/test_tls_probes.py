@@ -15,8 +15,9 @@ from django.utils import timezone
 from gateway.config import Config
 from gateway.control import tls_probes
 from gateway.models import Customer, TlsRule
+from gateway.snapshot import load_snapshot
 from tests.dns_server import DnsServer
-from tests.factories import make_customer
+from tests.factories import make_customer, make_message
 from tests.fake_next_hop import FakeNextHop
 from tests.gateway.tls_certs import HOST, Certificates
 
@@ -101,9 +102,46 @@ def test_a_partner_that_loses_its_encryption(
 def test_what_is_not_tested_or_told(server: FakeNextHop, acme: Customer, mailoutbox: list[Any]) -> None:
     server.tls = None
     shadow = rule(acme, shadow=True)
-    rule(acme, recipient_domain=".partner.example")
     rule(make_customer("gone", suspended_at=timezone.now()))
     for _ in range(3):
         assert tls_probes.check_due() == "1 rules tested, 0 warnings"
         turn_back(shadow)
+    assert mailoutbox == []
+
+
+def mailed(customer: Customer, domain: str, days_ago: int = 1) -> None:
+    at = timezone.now() - timedelta(days=days_ago)
+    make_message(customer, at=at, to=(f"bob@{domain}",))
+
+
+def test_a_suffix_is_tested_where_its_mail_went(
+    server: FakeNextHop, acme: Customer, mailoutbox: list[Any]
+) -> None:
+    one = rule(acme, recipient_domain=".example", on_failure="reject")
+    mailed(acme, "partner.example")
+    mailed(acme, "gone.example", days_ago=40)
+    mailed(acme, "elsewhere.test")
+    assert tls_probes.check_due() == "1 rules tested, 0 warnings"
+    one.refresh_from_db()
+    assert one.probe["state"] == "works"
+    assert one.probe["expires_at"] is not None
+    mailed(acme, "gone.example")
+    for expected in (0, 1):
+        turn_back(one)
+        assert tls_probes.check_due() == f"1 rules tested, {expected} warnings"
+    one.refresh_from_db()
+    assert one.probe["state"] == "fails"
+    assert one.probe["problem"].startswith("gone.example: ")
+    assert "gone.example: " in mailoutbox[0].body
+    # One domain that fails says nothing about the others below the suffix: none is refused at RCPT.
+    assert load_snapshot().tls_rules[acme.pk][0].failing_until is None
+
+
+def test_a_suffix_without_mail_is_not_known(
+    server: FakeNextHop, acme: Customer, mailoutbox: list[Any]
+) -> None:
+    one = rule(acme, recipient_domain=".partner.example", sender_domain="acme.example")
+    assert tls_probes.check_due() == "1 rules tested, 0 warnings"
+    one.refresh_from_db()
+    assert one.probe["state"] == "unavailable"
     assert mailoutbox == []
