@@ -163,6 +163,21 @@ async def test_the_set_up_page_is_told_each_stage_once_and_where_it_stopped() ->
     assert told == [("connected", ""), ("tls", ""), ("login", ""), ("sender", str(refused.reply))]
 
 
+async def test_the_set_up_page_is_told_which_message_was_accepted() -> None:
+    keeper, _, database = gatekeeper(policy(replace(ACME, watched_until=NOW + timedelta(minutes=30))))
+    watched = session(keeper.snapshot())
+    watched.login = Login(1, 7, "Web")
+    keeper.observe(watched, "login")
+    watched.notes["accepted"] = 4711
+    keeper.observe(watched, "accepted")
+    await keeper.drain()
+    await asyncio.sleep(0)
+    told = [
+        (row[2], row[5]) for name, payload in database.written if name == "note_setup" for row in payload[1]
+    ]
+    assert told == [("login", None), ("accepted", 4711)]
+
+
 @pytest.mark.parametrize(
     ("values", "refused"),
     [
