@@ -333,3 +333,9 @@ def test_reading_never_fails_on_any_octets(message):
     shown = headers.subject(b"Subject: " + message)
     assert len(shown.encode()) <= 4 * headers.SUBJECT_MAX_CHARS
     assert shown.isprintable() or "\ufffd" in shown
+
+
+def test_the_id_that_is_stored_is_the_one_that_was_sent() -> None:
+    """The queue step writes down what the sign step will add (gateway/queue.py)."""
+    parsed = message_from_bytes(prepare(MAIL))
+    assert parsed["Message-ID"] == headers.own_message_id(envelope(), "acme.example")
