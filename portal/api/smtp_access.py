@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from gateway.control import credentials, domain_checks, tls_rules
+from gateway.control import credentials, tls_rules
 from gateway.models import Credential, TlsRule
-from gateway.rules.domain_names import AddressError, parse_domain
-from gateway.tls.preflight import preflight_now
 from portal.api.base import ReadViewSet
 from portal.api.domains import NOTHING, ReasonWrite
-from portal.api.throttling import ProbeThrottle, Throttle
 
 Texts = serializers.ListField
 
@@ -139,26 +135,6 @@ class TlsRuleWrite(TlsRuleChange):
     )
 
 
-class PreflightWrite(serializers.Serializer[Any]):
-    recipient_domain = serializers.CharField(max_length=254)
-
-
-class PreflightAnswer(serializers.Serializer[Any]):
-    domain = serializers.CharField()
-    at = serializers.DateTimeField()
-    hosts = serializers.ListField(
-        child=serializers.DictField(), help_text="Each server, address and certificate."
-    )
-    sts_mode = serializers.CharField(help_text="MTA-STS: none, testing or enforce.")
-    sts_problem = serializers.CharField()
-    dnssec = serializers.BooleanField()
-    verdicts = serializers.DictField(
-        child=serializers.DictField(), help_text="Per level: works, partly, fails, unavailable."
-    )
-    expires_at = serializers.DateTimeField(allow_null=True, help_text="The first certificate that ends.")
-    problem = serializers.CharField()
-
-
 class TlsRuleViewSet(ReadViewSet):
     """Forced TLS: mail from one of your domains to a partner is encrypted, or it does not leave."""
 
@@ -169,17 +145,6 @@ class TlsRuleViewSet(ReadViewSet):
     def create(self, request: Request) -> Response:
         """Add a rule."""
         return self.shown(tls_rules.add(self.customer, actor=self.actor, **self.checked(TlsRuleWrite)), 201)
-
-    @extend_schema(request=PreflightWrite, responses={200: PreflightAnswer})
-    @action(detail=False, methods=["post"], viewers_post=True, throttle_classes=[Throttle, ProbeThrottle])
-    def preflight(self, request: Request) -> Response:
-        """Would forced TLS to this domain work? Asks its servers; takes up to 45 seconds."""
-        text = self.checked(PreflightWrite)["recipient_domain"].strip().removeprefix(".")
-        try:
-            domain = parse_domain(text)
-        except AddressError as error:
-            raise serializers.ValidationError({"recipient_domain": ["This is not a domain name."]}) from error
-        return Response(preflight_now(domain, settings.SMG, static=domain_checks.demo_zone()).as_json())
 
     @extend_schema(request=TlsRuleChange, responses={200: TlsRuleSerializer})
     def partial_update(self, request: Request, pk: str) -> Response:

@@ -13,6 +13,7 @@ from portal.api import (
     people,
     reports,
     smtp_access,
+    tls_tests,
 )
 
 router = SimpleRouter()
@@ -22,6 +23,7 @@ for prefix, view in {
     "networks": domains.NetworkViewSet,
     "credentials": smtp_access.CredentialViewSet,
     "tls-rules": smtp_access.TlsRuleViewSet,
+    "tls-tests": tls_tests.TlsTestViewSet,
     "messages": messages.MessageViewSet,
     "recipients": messages.RecipientViewSet,
     "refusals": reports.RefusalViewSet,

@@ -25,7 +25,7 @@ from gateway.models import (
     TlsRule,
 )
 from gateway.rules.ids import IdMaker, to_text
-from portal import consent, support_requests, tokens
+from portal import consent, support_requests, tls_tests, tokens
 from portal.api import throttling
 from portal.models import Membership, User
 from portal.webhooks import endpoints
@@ -114,6 +114,7 @@ def _configure(world: World, slug: str) -> None:
     ids["tls-rules"] = str(
         TlsRule.objects.create(customer=customer, recipient_domain=f"bank-of-{slug}.example").pk
     )
+    ids["tls-tests"] = str(tls_tests.start(customer, f"bank-of-{slug}.example").pk)
     ids["suppressions"] = str(suppressions.add(customer, f"gone@{slug}.example", actor="test").pk)
 
 

@@ -421,24 +421,22 @@ def test_no_list_counts_or_needs_many_queries(acme: World, alice: APIClient) -> 
         assert not [one for one in queries if "COUNT(*)" in one["sql"]], path
 
 
-def test_the_preflight_tells_what_a_domain_can(alice: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tls_test_runs_in_the_background(alice: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     from gateway.tls.preflight import PreflightReport, Verdict
-    from portal.api import smtp_access
+    from portal import tls_tests
 
-    asked: list[str] = []
-
-    def fake(domain: str, *_args: Any, **_options: Any) -> PreflightReport:
-        asked.append(domain)
-        return PreflightReport(domain, timezone.now(), verdicts={"verify": Verdict("works")})
-
-    monkeypatch.setattr(smtp_access, "preflight_now", fake)
-    answer = post(alice, "tls-rules/preflight/", {"recipient_domain": ".Bank.Example"})
-    assert (answer.status_code, asked) == (200, ["bank.example"])
-    assert answer.json()["verdicts"] == {"verify": {"state": "works", "text": ""}}
-    assert post(alice, "tls-rules/preflight/", {"recipient_domain": "no domain"}).status_code == 400
-    statuses = {
-        post(alice, "tls-rules/preflight/", {"recipient_domain": "b.example"}).status_code for _ in range(10)
-    }
+    report = PreflightReport("bank.example", timezone.now(), verdicts={"verify": Verdict("works")})
+    monkeypatch.setattr(tls_tests, "preflight_now", lambda *_args, **_options: report)
+    begun = post(alice, "tls-tests/", {"recipient_domain": ".Bank.Example"})
+    assert (begun.status_code, begun.json()["status"], begun.json()["report"]) == (202, "running", None)
+    tls_tests.run(begun.json()["id"])
+    done = alice.get(f"/api/v1/tls-tests/{begun.json()['id']}/").json()
+    assert (done["status"], done["report"]["verdicts"]) == (
+        "done",
+        {"verify": {"state": "works", "text": ""}},
+    )
+    assert post(alice, "tls-tests/", {"recipient_domain": "no domain"}).status_code == 400
+    statuses = {post(alice, "tls-tests/", {"recipient_domain": "b.example"}).status_code for _ in range(10)}
     assert 429 in statuses
 
 

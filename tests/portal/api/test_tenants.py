@@ -15,7 +15,7 @@ from portal.api.urls import urlpatterns as api_patterns
 from tests.portal.api.conftest import World, member, schema
 
 Operation = tuple[str, str]  # path template, method
-DRY = ("/api/v1/explain/", "/api/v1/tls-rules/preflight/")  # POSTs that change nothing
+DRY = ("/api/v1/explain/", "/api/v1/tls-tests/")  # POSTs that change nothing
 
 
 def operations() -> Iterator[Operation]:
