@@ -19,9 +19,18 @@ from gateway.route import Router
 from gateway.rules.address import AddressError, parse_mailbox
 from gateway.rules.gateways import choose, usable
 from gateway.rules.policy import CredentialPolicy, Snapshot
-from gateway.rules.route_types import Route
+from gateway.rules.route_types import Hop, Route
 from gateway.rules.spam import pool_of
-from gateway.rules.types import Address, Envelope, EnvelopeRecipient, Refused, StepFailed, TraceEntry, Verdict
+from gateway.rules.types import (
+    Address,
+    Envelope,
+    EnvelopeRecipient,
+    Refused,
+    StepFailed,
+    TlsLevel,
+    TraceEntry,
+    Verdict,
+)
 from gateway.scanners import clamd
 from gateway.snapshot import load_snapshot
 from gateway.store import load_learned
@@ -176,13 +185,31 @@ async def _route(snapshot: Snapshot, router: Router, parcel: Parcel) -> dict[str
     return {**told, "hops": _hops(route)}
 
 
+def _certificate(hop: Hop, domain: str) -> str:
+    """Which certificate passes, and why that one; '' when none is looked at."""
+    if hop.tls.fingerprint:
+        return f"the pinned one, {hop.tls.fingerprint}"
+    if hop.tls.level is TlsLevel.DANE:
+        return "one that a TLSA record of the host matches"
+    if hop.tls.level is not TlsLevel.VERIFY:
+        return ""
+    roles = {domain: "the recipient's domain", hop.host: "the MX host"}
+    names = hop.tls.names or (hop.host,)
+    return "for " + " or ".join(f"{name} ({roles.get(name, 'the next hop')})" for name in names)
+
+
 def _hops(route: Route) -> list[dict[str, Any]]:
     return [
         {
             "host": hop.host,
             "port": hop.port,
             "addresses": list(hop.addresses),
-            "tls": {"level": hop.tls.level.value, "source": hop.tls.source, "blocked": hop.tls.blocked},
+            "tls": {
+                "level": hop.tls.level.value,
+                "source": hop.tls.source,
+                "blocked": hop.tls.blocked,
+                "certificate": _certificate(hop, route.destination),
+            },
         }
         for hop in route.hops
     ]

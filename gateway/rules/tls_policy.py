@@ -147,9 +147,24 @@ def _from_rule(rule: TlsRulePolicy, facts: HopFacts) -> TlsDemand:
         names=(facts.host, facts.domain),
         on_failure=rule.on_failure,
     )
-    if rule.level is not TlsLevel.DANE or demand.fingerprint:
+    if demand.fingerprint:
+        return demand
+    if rule.level is TlsLevel.VERIFY:
+        return replace(demand, blocked=_outside_sts(facts))
+    if rule.level is not TlsLevel.DANE:
         return demand
     return replace(demand, tlsa=facts.dane.records, blocked=_no_dane(facts))
+
+
+def _outside_sts(facts: HopFacts) -> str:
+    """A good certificate of the wrong host is no use: a domain that says which hosts are its own is believed, or a rule
+    would make mail less safe than none."""
+    policy = facts.sts
+    if policy is None or policy.mode is not StsMode.ENFORCE or policy.allows(facts.host):
+        return ""
+    if facts.dane.status is DaneStatus.USABLE:  # then MTA-STS is not asked (RFC 8461 section 2)
+        return ""
+    return f"{facts.host} is not in the domain's MTA-STS policy"
 
 
 def _no_dane(facts: HopFacts) -> str:

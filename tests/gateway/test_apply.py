@@ -213,3 +213,30 @@ def test_explain_refuses_as_the_relay_would_and_writes_nothing(
     assert not Recipient.objects.exists()
     with pytest.raises(CommandError, match="no login"):
         explain(tmp_path, b"x", "--credential", "nobody")
+
+
+def test_explain_names_the_certificates_that_pass(tmp_path: Path, settings: Any, dns_server: Any) -> None:
+    from dataclasses import replace
+    from ipaddress import ip_network
+
+    from gateway.config import parse_endpoint
+
+    apply(tmp_path, FILE)
+    TlsRule.objects.create(
+        customer=Customer.objects.get(slug="acme"), recipient_domain="partner.example", level="verify"
+    )
+    Gateway.objects.update(next_hop="")
+    dns_server.mail_domain("acme.example")
+    dns_server.mail_domain("partner.example", "127.0.0.1")
+    settings.SMG = replace(
+        settings.SMG,
+        nameservers=(parse_endpoint(dns_server.endpoint, 53),),
+        private_mx_networks=(ip_network("127.0.0.0/8"),),
+    )
+    told = explain(tmp_path, b"From: web@acme.example\nSubject: Hello\n\nA letter.\n")
+    assert told["routes"][0]["hops"][0]["tls"] == {
+        "level": "verify",
+        "source": "rule",
+        "blocked": "",
+        "certificate": "for mx.partner.example (the MX host) or partner.example (the recipient's domain)",
+    }

@@ -54,6 +54,7 @@ def as_text(told: dict[str, Any]) -> str:
         )
         lines += [
             f"  {hop['host']}:{hop['port']} TLS {hop['tls']['level']} ({hop['tls']['source']})"
+            + (f", certificate {hop['tls']['certificate']}" if hop["tls"]["certificate"] else "")
             for hop in route["hops"]
         ]
     return "\n".join(lines)
