@@ -54,8 +54,7 @@ def mark_submitted(ticket: DelistingTicket, *, reference: str, at: datetime | No
 @admin.register(DelistingTicket)
 class DelistingTicketAdmin(StaffAdmin):
     list_display = [
-        "number", "target", "list_name", "severity", "state", "deadline", "expected_end", "assigned_to", "requested_at",
-        "times_listed",
+        "number", "target", "list_name", "severity", "state", "deadline", "assigned_to", "expected_end",
     ]  # fmt: skip
     list_display_links = ["number"]
     list_filter = [
