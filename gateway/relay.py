@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from gateway import maintenance, pipeline, store
 from gateway.admission import Admission
 from gateway.check import Checker
+from gateway.clock import JUMP_S, SteadyClock
 from gateway.config import Config
 from gateway.crypto import credential_key_from_settings
 from gateway.db import Database, writer_lock
@@ -36,10 +37,12 @@ from gateway.metrics.server import MetricsServer, serve_metrics
 from gateway.ndr_mail import NdrMail
 from gateway.outbound.session import Deadlines, Opener
 from gateway.queue import MailQueue
+from gateway.reception import Reception
 from gateway.report import Reporter
 from gateway.route import Router
 from gateway.rules.gateways import sendable_here
 from gateway.rules.ids import IdMaker
+from gateway.rules.liveness import Watch
 from gateway.rules.policy import Snapshot
 from gateway.rules.route_types import TlsObservation
 from gateway.scanners import clamd
@@ -53,7 +56,8 @@ from gateway.tls.mta_sts import StsPolicies
 log = logging.getLogger(__name__)
 
 POLICY_S = 1.0
-HEARTBEAT_S = 5.0
+HEARTBEAT_S = 2.0
+TLS_S = 5.0
 RENEW_S = 60.0
 PROBE_S = 10.0
 MAINTENANCE_S = 20.0
@@ -65,10 +69,6 @@ DRAIN_S = 4.0
 FINISH_S = 4.0
 MAX_SLOT = 960  # see control/mail.py, which takes what is above
 SLOT_TRIES = 20
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class NoPolicyError(RuntimeError):
@@ -95,13 +95,23 @@ class Parts:
 class Relay:
     """`start`, then `stop`; `index` 0 also does the house-keeping of its node."""
 
-    def __init__(self, config: Config, *, index: int = 0, listeners: list[Listener] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        index: int = 0,
+        listeners: list[Listener] | None = None,
+        clock: SteadyClock | None = None,
+    ) -> None:
         self.config = config
+        self._clock = clock or SteadyClock()
+        utc_now = self._utc_now = self._clock.utc_now
         self._index = index
         self._listeners = listeners
         self._node = socket.gethostname()
         self.owner = f"{self._node}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._started_at = utc_now()
+        self._watch = Watch(self.owner, self._node, _is_alive)
         self._tasks: list[asyncio.Task[None]] = []
         self._degraded: dict[str, str] = {}
         self._sendable: tuple[Snapshot | None, set[int]] = (None, set())
@@ -109,7 +119,6 @@ class Relay:
         self.parts: Parts | None = None
         self._ids = IdMaker(0)
         self._slot = 0
-        self._beats = 0  # in a row that came through
         self._tls: list[TlsObservation] = []  # not yet counted
         self._meters = Meters()
         self._metrics: MetricsServer | None = None
@@ -123,18 +132,24 @@ class Relay:
         database = Database(writer_lock(self.config.var_dir))
         database.start()
         source = SnapshotSource(database)
-        await database.write(store.bury, (await self._dead_here(database), utc_now()))
-        await source.refresh(utc_now())
+        dead = self._watch.dead(await database.read(store.beats), time.monotonic())
+        await database.write(store.bury, (dead, self._utc_now()))
+        await source.refresh(self._utc_now())
         if source.loaded_at is None:  # or every client would be a stranger to us: 530, which is for good
             raise NoPolicyError(source.stale_reason)
         self._slot = await self._take_slot(database)
         self._ids = IdMaker(self._slot)
         self.parts = self._assemble(database, source)
+        reception = Reception(self.config, self.parts.gatekeeper, self._ids, utc_now=self._utc_now)
         self.servers = await serve(
-            self.config, self.parts.gatekeeper, ids=self._ids, listeners=self._listeners
+            self.config,
+            self.parts.gatekeeper,
+            ids=self._ids,
+            listeners=self._listeners,
+            reception=reception,
         )
         if self._index == 0:
-            gatherer = Gatherer(self.config, self._node, source, utc_now)
+            gatherer = Gatherer(self.config, self._node, source, self._utc_now)
             self._metrics = await serve_metrics(self.config, gatherer.page)
         self._run_forever()
         log.info("relay ready", extra={"owner": self.owner, "addresses": self.servers.addresses})
@@ -144,14 +159,16 @@ class Relay:
         resolver = Resolver(config.nameservers, static=demo_zone() if config.demo else None)
         queue = MailQueue(database, config, self.owner, self._ids)
         deadlines = Deadlines(transaction=config.transaction_timeout_s)
-        opener = Opener(TlsContexts(config.ca_file), utc_now, deadlines)
+        opener = Opener(TlsContexts(config.ca_file), self._utc_now, deadlines)
         deliverer = Deliverer(opener, on_tls=self._tls.append)
-        router = Router(resolver, config, StsPolicies.from_config(config, resolver, utc_now))
+        router = Router(resolver, config, StsPolicies.from_config(config, resolver, self._utc_now))
         judge = SpamJudge(config, database)
         limiter = RateLimiter(database)
-        fuse = Fuse(database, utc_now=utc_now, monotonic=time.monotonic, on_blow=self._refresh_policy)
+        fuse = Fuse(database, utc_now=self._utc_now, monotonic=time.monotonic, on_blow=self._refresh_policy)
         writer = NdrMail(config, queue.load_body, self._ids)
-        reporter = Reporter(database, config, writer, queue.forget, utc_now=utc_now, meters=self._meters)
+        reporter = Reporter(
+            database, config, writer, queue.forget, utc_now=self._utc_now, meters=self._meters
+        )
         scheduler = Scheduler(
             database,
             lambda snapshot, parcel, gateway: pipeline.send(way, snapshot, parcel, gateway),
@@ -159,7 +176,7 @@ class Relay:
             self._ours,
             owner=self.owner,
             processes=config.relay_processes,
-            utc_now=utc_now,
+            utc_now=self._utc_now,
             monotonic=time.monotonic,
         )
         way = pipeline.Way(
@@ -174,16 +191,11 @@ class Relay:
             meters=self._meters,
         )
         gatekeeper = RelayGatekeeper(
-            way, database, source, credential_key_from_settings(), utc_now, fuse, self._admission
+            way, database, source, credential_key_from_settings(), self._utc_now, fuse, self._admission
         )
         return Parts(
             database, source, resolver, queue, scheduler, router, deliverer, judge, gatekeeper, reporter, fuse
         )
-
-    async def _dead_here(self, database: Database) -> list[str]:
-        """Processes of this node that were killed: their mail is taken over at once, not when its leases end."""
-        workers = await database.read(store.workers_of, self._node)
-        return [owner for owner, pid in workers if not _is_alive(pid)]
 
     async def _take_slot(self, database: Database) -> int:
         """A number that no other running process has; it goes into the ids this one makes."""
@@ -225,7 +237,7 @@ class Relay:
             asyncio.ensure_future(_every(RENEW_S, parts.scheduler.renew)),
             asyncio.ensure_future(_every(PROBE_S, self._probe)),
             asyncio.ensure_future(_every(DANE_TEST_S, parts.router.self_test)),
-            asyncio.ensure_future(_every(HEARTBEAT_S, self._count_tls)),
+            asyncio.ensure_future(_every(TLS_S, self._count_tls)),
             asyncio.ensure_future(_every(FUSE_S, parts.fuse.look)),
         ]
         if self._index == 0:
@@ -235,20 +247,22 @@ class Relay:
 
     async def _refresh_policy(self) -> None:
         if self.parts is not None:
-            await self.parts.source.refresh(utc_now())
+            await self.parts.source.refresh(self._utc_now())
             if self.parts.source.stale_reason:
                 self._meters.count("smg_snapshot_reload_failures")
             await self.parts.judge.refresh()
 
     async def _beat(self) -> None:
-        if self.parts is not None:
-            beats, self._beats = self._beats, 0
-            may_bury = beats * HEARTBEAT_S > store.STALE.total_seconds()
-            dead = await self.parts.database.write(store.beat, (self._heartbeat(self._slot), may_bury))
-            self._beats = beats + 1
-            if dead:
-                self._meters.count("smg_leases_taken_over", by=len(dead))
-                log.warning("took over from silent processes", extra={"owners": dead})
+        if self.parts is None:
+            return
+        database = self.parts.database
+        dead = self._watch.dead(await database.read(store.beats), time.monotonic())
+        if not await database.write(store.beat, (self._heartbeat(self._slot), dead)):
+            log.error("others took this process for dead: it starts again, as nothing it leased is its own")
+            os.kill(os.getpid(), signal.SIGTERM)
+        if dead:
+            self._meters.count("smg_leases_taken_over", by=len(dead))
+            log.warning("took over from silent processes", extra={"owners": dead})
 
     async def _count_tls(self) -> None:
         """What deliveries saw of encryption: for the daily reports (RFC 8460) and the rules in shadow mode."""
@@ -270,6 +284,8 @@ class Relay:
                 await clamd.ping(endpoint)
             except clamd.ScannerDown as error:
                 found["antivirus"] = str(error)
+        if abs(self._clock.behind_s) > JUMP_S:
+            found["clock"] = f"the system's clock has jumped by {self._clock.behind_s:.0f} s"
         if self._admission.is_full:
             found["disk"] = "no space left for new mail"
         if self.parts is not None:
@@ -281,7 +297,7 @@ class Relay:
     async def _keep_house(self) -> None:
         if self.parts is not None:
             await maintenance.keep_house(
-                self.parts.database, self.parts.reporter, self.parts.source.current, utc_now()
+                self.parts.database, self.parts.reporter, self.parts.source.current, self._utc_now()
             )
 
     async def _clean_spool(self) -> None:
@@ -296,7 +312,7 @@ class Relay:
             "slot": slot,
             "gateways": sorted(self._ours()),
             "started_at": self._started_at,
-            "seen_at": utc_now(),
+            "seen_at": self._utc_now(),
             "degraded": self._degraded,
             "numbers": self._numbers(),
         }
@@ -343,7 +359,7 @@ class Relay:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await parts.gatekeeper.drain()
         parts.deliverer.close()
-        await parts.database.write(store.bury, ([self.owner], utc_now()))
+        await parts.database.write(store.bury, ([self.owner], self._utc_now()))
         await asyncio.to_thread(parts.database.stop)
         log.info("relay stopped", extra={"owner": self.owner})
 
@@ -359,6 +375,9 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
 
 
 def _is_alive(pid: int) -> bool:
+    """Whether another process has this number."""
+    if pid == os.getpid():  # in a container numbers come back: another one had it before us
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

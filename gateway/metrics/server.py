@@ -30,8 +30,9 @@ class MetricsServer:
         """Raises ConfigError when the place cannot be used."""
         try:
             self._server = await asyncio.start_server(
-                self._serve, endpoint.host, endpoint.port, limit=REQUEST_BYTES, reuse_address=True
-            )
+                self._serve, endpoint.host, endpoint.port, limit=REQUEST_BYTES, reuse_address=True,
+                reuse_port=True,  # at a reload the next process listens before this one has ended
+            )  # fmt: skip
         except OSError as error:
             raise ConfigError(f"SMG_METRICS_LISTEN={endpoint}: {error.strerror or error}") from error
 

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 MAX_BAD_COMMANDS = 20  # without a message in between; so many refused commands, too, before a log-in
 MAX_REFUSED_COMMANDS = 200  # after a log-in; at least as many as there may be recipients
+NEWCOMER_S = 2.0  # how long a client that came before a shutdown has to begin a message
 MAX_IDLE_COMMANDS = 100  # NOOP, RSET and the like, without a message in between
 IDLE_COMMANDS = frozenset("NOOP RSET VRFY EXPN HELP HELO EHLO".split())
 # Other protocols that a browser can be made to speak to us (ALPACA), and PROXY from where it is not believed
@@ -129,7 +130,7 @@ class Connection(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = cast(asyncio.Transport, transport)
         self.inbox.attach(self._wire)
-        if self.house.closing or not self.house.count.enter():
+        if not self.house.count.enter():
             self._turn_away("Too many connections, try again later")
             return
         self.house.connections.add(self)
@@ -322,14 +323,26 @@ class Connection(SMTP):
             self._wire.abort()
 
     def wind_down(self) -> None:
-        """The house is closing: leave now if nothing is under way, else after the current transaction."""
+        """The house is closing: leave now if nothing is under way, else after the current transaction. Who has just
+        come may hand one message over, if it does not wait with it."""
+        if self._is_new:
+            self.loop.call_later(NEWCOMER_S, self._wind_down_now)
+        else:
+            self._wind_down_now()
+
+    def _wind_down_now(self) -> None:
         if self._acceptor is None or (self.inbox.is_waiting and not self._acceptor.in_transaction):
             self.hang_up(_SHUTDOWN)
+
+    @property
+    def _is_new(self) -> bool:
+        no_message = self._acceptor is None or not self._acceptor.session.messages
+        return no_message and self._age_s() < NEWCOMER_S
 
     def _leave_if_due(self) -> None:
         if self.closing or self.acceptor.in_transaction:
             return
-        if self.house.closing:
+        if self.house.closing and not self._is_new:
             self.hang_up(_SHUTDOWN)
         elif self._age_s() > self.timeouts.session_s:
             self.hang_up(Reply(421, "4.3.2", "Session has lasted long enough, please connect again"))

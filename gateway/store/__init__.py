@@ -56,17 +56,15 @@ from gateway.store.reports import (
 )
 from gateway.store.tls import note_tls
 from gateway.store.workers import (
-    STALE,
     beat,
+    beats,
     bury,
     slots,
     take_slot,
-    workers_of,
 )
 
 __all__ = [
     "LEASE",
-    "STALE",
     "ClaimRequest",
     "Learned",
     "NewMessage",
@@ -75,6 +73,7 @@ __all__ = [
     "WaitingReport",
     "apart",
     "beat",
+    "beats",
     "bury",
     "claim",
     "count",
@@ -111,6 +110,5 @@ __all__ = [
     "take_slot",
     "take_tokens",
     "waiting_report",
-    "workers_of",
     "write_now",
 ]

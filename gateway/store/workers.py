@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from gateway.models import (
     Worker,
 )
+from gateway.rules.liveness import Beat
 from gateway.store.leases import release_leases
 
-STALE = timedelta(seconds=15)
+
+def beat(payloads: Sequence[tuple[dict[str, Any], Collection[str]]]) -> list[bool]:
+    """(row of Worker, owners found dead): write heartbeats and take over from the dead. False for a process that
+    others have buried meanwhile: what it leased is not its own any more."""
+    return [_beat(row, dead) for row, dead in payloads]
 
 
-def beat(payloads: Sequence[tuple[dict[str, Any], bool]]) -> list[list[str]]:
-    """(row of Worker, may bury): write heartbeats, take over from owners that fell silent. Returns the dead owners.
-
-    Only a process whose own beats came through all the time may call others dead: after an outage of the database
-    everybody has been silent.
-    """
-    return [_beat(row, may_bury=may_bury) for row, may_bury in payloads]
-
-
-def _beat(row: dict[str, Any], *, may_bury: bool) -> list[str]:
-    Worker.objects.update_or_create(
-        owner=row["owner"], defaults={k: v for k, v in row.items() if k != "owner"}
-    )
-    if not may_bury:
-        return []
-    dead = list(Worker.objects.filter(seen_at__lt=row["seen_at"] - STALE).values_list("owner", flat=True))
+def _beat(row: dict[str, Any], dead: Collection[str]) -> bool:
     bury([(dead, row["seen_at"])])
-    return dead
+    news = {name: value for name, value in row.items() if name != "owner"}
+    return Worker.objects.filter(owner=row["owner"]).update(**news) == 1
+
+
+def beats() -> list[Beat]:
+    """The last sign of life of every relay process that is known."""
+    return [Beat(*row) for row in Worker.objects.values_list("owner", "node", "pid", "seen_at")]
 
 
 def slots() -> set[int]:
@@ -58,8 +54,3 @@ def bury(payloads: Sequence[tuple[Collection[str], datetime]]) -> list[None]:
         release_leases([(owner, now) for owner in sorted(owners)])
         Worker.objects.filter(owner__in=owners).delete()
     return [None] * len(payloads)
-
-
-def workers_of(node: str) -> list[tuple[str, int]]:
-    """(owner, pid) of all processes that this node has ever started and not buried."""
-    return list(Worker.objects.filter(node=node).values_list("owner", "pid"))

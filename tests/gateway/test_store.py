@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from gateway import store
-from gateway.models import Attempt, Body, HourlyCount, Message, RateWindow, Recipient, Worker
+from gateway.models import Attempt, Body, HourlyCount, Message, RateWindow, Recipient
 from gateway.rules.route_types import TlsDemand, TlsObservation
 from gateway.rules.types import Outcome, Reply, Stage, State, TlsLevel
 from tests.factories import make_customer, make_gateway, make_message
@@ -157,30 +158,28 @@ def test_held_and_settled_mail_is_never_claimed() -> None:
     assert claim("one", NOW + timedelta(days=1)) == []
 
 
-def beat(owner: str, slot: int, at: datetime, *, may_bury: bool = True) -> list[str]:
-    row = {"owner": owner, "node": "n", "pid": 1, "slot": slot, "started_at": NOW, "seen_at": at}
-    return store.beat([(row, may_bury)])[0]
+def worker(owner: str, slot: int, at: datetime = NOW) -> dict[str, Any]:
+    return {"owner": owner, "node": "n", "pid": 1, "slot": slot, "started_at": NOW, "seen_at": at}
 
 
-def test_a_silent_owner_is_taken_over() -> None:
+def test_a_dead_owner_is_taken_over() -> None:
     store.insert_messages([new_message(make_customer().id)])
-    beat("dead", 0, NOW)
+    store.take_slot([worker("dead", 0), worker("alive", 1)])
     assert claim("dead", NOW) == [1 << 22]
-    assert beat("alive", 1, NOW + timedelta(seconds=14)) == []
-    assert beat("alive", 1, NOW + timedelta(seconds=16)) == ["dead"]
-    assert claim("alive", NOW + timedelta(seconds=17)) == [1 << 22]
-    assert list(Worker.objects.values_list("owner", flat=True)) == ["alive"]
+    assert store.beat([(worker("alive", 1, NOW + timedelta(seconds=2)), ["dead"])]) == [True]
+    assert claim("alive", NOW + timedelta(seconds=3)) == [1 << 22]
+    assert [(beat.owner, beat.seen_at) for beat in store.beats()] == [("alive", NOW + timedelta(seconds=2))]
 
 
-def test_after_an_outage_of_the_database_nobody_is_called_dead() -> None:
-    beat("one", 0, NOW)
-    assert beat("two", 1, NOW + timedelta(minutes=5), may_bury=False) == []
-    assert Worker.objects.count() == 2
+def test_who_was_buried_is_told_so() -> None:
+    store.take_slot([worker("one", 0)])
+    store.bury([(["one"], NOW)])
+    assert store.beat([(worker("one", 0), [])]) == [False]
+    assert store.beats() == []
 
 
 def test_a_slot_is_given_once() -> None:
-    row = {"owner": "one", "node": "n", "pid": 1, "slot": 0, "started_at": NOW, "seen_at": NOW}
-    assert store.take_slot([row, {**row, "owner": "two"}]) == [True, False]
+    assert store.take_slot([worker("one", 0), worker("two", 0)]) == [True, False]
 
 
 def take(customer_id: int, number: int, at: datetime, limit: int = 100) -> int:
