@@ -68,7 +68,7 @@ def extract(raw: bytes, sender: str = "", recipients: Sequence[str] = ()) -> Fea
         language([*subject_words, *words], text),
         GTUBE in raw[:200_000],
         _grouped(tokens),
-        tuple(sorted(word_ids(subject_words, "s"))),
+        tuple(sorted(word_ids(subject_words, b"s"))),
         tuple(sorted(word_ids(words))[:MAX_STORED_WORDS]),
     )
 
@@ -85,7 +85,7 @@ def _token_groups(
     plain: str,
     text: str,
     subject: str,
-    words: list[str],
+    words: list[bytes],
     sender: str,
     recipients: Sequence[str],
 ) -> Iterable[Iterable[Token]]:
@@ -96,7 +96,7 @@ def _token_groups(
         sender_tokens(mail),
         subject_tokens(subject, to_local),
         layout_tokens(mail),
-        text_tokens(text),
+        text_tokens(text, words),
         phrases_in(words),
         link_tokens(collect_urls(plain, pages), domain, to_local),
         *(html_tokens(page, len(plain)) for page in pages[:3]),

@@ -9,6 +9,7 @@ mail is judged by structure, links and phrases.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 UNKNOWN = "xx"
@@ -27,13 +28,12 @@ _STOP_WORDS = {
     "da": "og at det er en til på med for ikke den af der du vi har som kan",
     "tr": "ve bir bu için ile de da çok en daha ne size siz olarak",
 }
-_LANGUAGES_OF: dict[str, tuple[str, ...]] = {}
+_LANGUAGES_OF: dict[bytes, tuple[str, ...]] = {}
 for _language, _words in _STOP_WORDS.items():
-    for _word in _words.split():
-        if _LANGUAGES_OF.get(_word) != (
-            "en",
-        ):  # a word that English has too says nothing about another language
-            _LANGUAGES_OF[_word] = (*_LANGUAGES_OF.get(_word, ()), _language)
+    for _word in _words.encode().split():
+        # A word that English has too says nothing about another language.
+        if _LANGUAGES_OF.get(_word + b" ") != ("en",):
+            _LANGUAGES_OF[_word + b" "] = (*_LANGUAGES_OF.get(_word + b" ", ()), _language)
 
 _FOREIGN = re.compile("[\u0370-\u1fff\u3040-\ud7ff]")
 MAX_FOREIGN_LETTERS = 20
@@ -41,18 +41,18 @@ FEW_WORDS = 25
 """Texts this short may have no stop word at all; without a sign of another language they pass as English."""
 
 
-def language(words: Sequence[str], text: str) -> str:
+def language(words: Sequence[bytes], text: str) -> str:
     """ISO 639-1 code, or UNKNOWN: another script, two languages mixed, or none that is known here.
 
     `en` is what opens the gate, so English must prove itself: one word in twenty or more is an English stop word and
     those of any other language are at most a third as many.
     """
-    if len(_FOREIGN.findall(text[:2_000])) > MAX_FOREIGN_LETTERS:
+    if not text.isascii() and len(_FOREIGN.findall(text[:2_000])) > MAX_FOREIGN_LETTERS:
         return UNKNOWN
     hits: dict[str, int] = {}
-    for word in words:
-        for code in _LANGUAGES_OF.get(word, ()):
-            hits[code] = hits.get(code, 0) + 1
+    for codes, count in Counter(filter(None, map(_LANGUAGES_OF.get, words))).items():
+        for code in codes:
+            hits[code] = hits.get(code, 0) + count
     english = hits.pop("en", 0)
     other, most = max(sorted(hits.items()), key=lambda pair: pair[1], default=("", 0))
     if most > english:

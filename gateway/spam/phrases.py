@@ -7,6 +7,8 @@ knowledge about fraud, they hold for kinds of mail that no training set has, and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 CONCEPTS: dict[str, str] = {
     "confirm": "verify verifying confirm confirming validate validating update updating restore reactivate unlock re-activate "
     "bestätigen bestätigung verifizieren verifizierung aktualisieren aktualisierung freischalten überprüfen",
@@ -143,14 +145,14 @@ RULES: tuple[tuple[str, str, str, str, int], ...] = (
     ("COLD_SALES", "messenger", "reply-me", "", 0),
 )
 
-_CONCEPTS_OF: dict[str, tuple[str, ...]] = {}
+_CONCEPTS_OF: dict[bytes, tuple[str, ...]] = {}
 for _concept, _words in CONCEPTS.items():
-    for _word in _words.split():
-        _CONCEPTS_OF[_word] = (*_CONCEPTS_OF.get(_word, ()), _concept)
+    for _word in _words.encode().split():
+        _CONCEPTS_OF[_word + b" "] = (*_CONCEPTS_OF.get(_word + b" ", ()), _concept)
 
 
-def phrases_in(words: list[str]) -> list[tuple[str, str]]:
-    """(symbol, token) of every rule that the words fulfil; `words` in their order in the text."""
+def phrases_in(words: Sequence[bytes]) -> list[tuple[str, str]]:
+    """(symbol, token) of every rule that the words fulfil; `words` as `words_of` gives them, in their order."""
     places: dict[str, list[int]] = {}
     for place, word in enumerate(words):
         if word in _CONCEPTS_OF:

@@ -1,13 +1,14 @@
 """From features to a score with named shares.
 
-z is a sum of contributions, one of each symbol: logistic regression over words and structure, naive Bayes
-over words, logistic regression over structure alone, local learning. Because z is a plain sum, taking a symbol away is
-exact, and the way from "nothing known" to the score can be shared out among the symbols without a rest.
+z is a sum of contributions, one of each symbol: logistic regression over words and structure, naive Bayes over words
+(in one table: both are linear), logistic regression over structure alone, local learning. Because z is a plain sum,
+taking a symbol away is exact, and the way from "nothing known" to the score can be shared out among the symbols
+without a rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from math import sqrt
 
 from gateway.rules.spam import Score, Symbol, Thresholds, category_of, ordered
@@ -17,7 +18,6 @@ from gateway.spam.learn import LocalCounts, opinion
 from gateway.spam.tables import STRUCTURE_MASK, Tables, shipped, value_of
 
 ENGINE = "embedded"
-STRONGEST_WORDS = 150
 MIN_WORDS = 8
 """With fewer distinct words the text says too little: structure alone."""
 LEAST_SHARE = 0.05
@@ -100,33 +100,16 @@ def _structure_parts(features: Features, tables: Tables, by_words: bool) -> dict
     table, step = (tables.structure, tables.structure_step) if by_words else (tables.alone, tables.alone_step)
     step /= sqrt(count)
     return {
-        name: step * sum(table[number & STRUCTURE_MASK] for number in ids) for name, ids in features.structure
+        name: step * sum([table[number & STRUCTURE_MASK] for number in ids])
+        for name, ids in features.structure
     }
 
 
 def _word_parts(features: Features, tables: Tables) -> tuple[float, float]:
-    """Parts of body and subject: logistic regression and the mean of the strongest log-odds."""
-    root = sqrt(len(features.body) + len(features.subject))
-    lr = _looked_up(tables.lr)
-    body_odds, subject_odds = (
-        list(map(tables.nb.__getitem__, ids)) for ids in (features.body, features.subject)
-    )
-    body, subject, number = _strongest(body_odds, subject_odds)
-    lr_step, nb_step = tables.lr_step / root, tables.nb_step / number
-    return lr_step * lr(features.body) + nb_step * body, lr_step * lr(features.subject) + nb_step * subject
-
-
-def _looked_up(table: memoryview) -> Callable[[Iterable[int]], int]:
-    return lambda ids: sum(map(table.__getitem__, ids))
-
-
-def _strongest(body: list[int], subject: list[int]) -> tuple[int, int, int]:
-    """Sums of the log-odds at least as strong as the 150th of both, and how many those are."""
-    sizes = sorted(map(abs, body + subject), reverse=True)
-    least = sizes[STRONGEST_WORDS - 1] if len(sizes) > STRONGEST_WORDS else 0
-    kept_body = [odds for odds in body if abs(odds) >= least]
-    kept_subject = [odds for odds in subject if abs(odds) >= least]
-    return sum(kept_body), sum(kept_subject), max(len(kept_body) + len(kept_subject), 1)
+    """Parts of body and subject."""
+    step = tables.words_step / sqrt(len(features.body) + len(features.subject))
+    weight = tables.words.__getitem__
+    return step * sum(map(weight, features.body)), step * sum(map(weight, features.subject))
 
 
 def _shares(parts: dict[str, float], points: float) -> list[Symbol]:

@@ -1,9 +1,8 @@
-"""The shipped weights: four tables of signed octets and a small JSON head in one file.
+"""The shipped weights: three tables of signed octets and a small JSON head in one file.
 
-File: magic, length of the head (4 octets, big-endian), head, then `lr` and `nb` (words, 2^18 each),
-`structure` and `alone` (2^13 each: beside words, and where words do not count). The head holds the scale of one step
-of each table, the constants, what each symbol amounts to in ordinary mail, and the two calibrations (knots of `z` and
-score), with and without words.
+File: magic, length of the head (4 octets, big-endian), head, then `words` (2^18), `structure` and `alone` (2^13 each:
+beside words, and where words do not count). The head holds the scale of one step of each table, the constants, what
+each symbol amounts to in ordinary mail, and the two calibrations (knots of `z` and score), with and without words.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 
 from gateway.spam.words import WORD_BITS
 
-MAGIC = b"SMGTAB1\n"
+MAGIC = b"SMGTAB2\n"
 STRUCTURE_BITS = 13
 STRUCTURE_MASK = (1 << STRUCTURE_BITS) - 1
 SHIPPED = Path(__file__).with_name("data") / "tables.bin"
@@ -34,12 +33,10 @@ class TablesError(ValueError):
 class Tables:
     """Weights ready for use. The tables are views of int8; one step of each is worth `*_step` of z."""
 
-    lr: memoryview
-    nb: memoryview
+    words: memoryview
     structure: memoryview
     alone: memoryview
-    lr_step: float
-    nb_step: float
+    words_step: float
     structure_step: float
     alone_step: float
     constant: float
@@ -83,7 +80,7 @@ def parse(data: bytes) -> Tables:
         raise TablesError("not a table file")
     start = len(MAGIC) + 4
     end = start + int.from_bytes(data[len(MAGIC) : start], "big")
-    size = (2 << WORD_BITS) + (2 << STRUCTURE_BITS)
+    size = (1 << WORD_BITS) + (2 << STRUCTURE_BITS)
     if len(data) != end + size:
         raise TablesError(f"{len(data)} octets, {end + size} expected")
     try:
@@ -96,12 +93,10 @@ def parse(data: bytes) -> Tables:
 def _tables(head: dict[str, Any], weights: memoryview) -> Tables:
     words, small = 1 << WORD_BITS, 1 << STRUCTURE_BITS
     return Tables(
-        lr=weights[:words],
-        nb=weights[words : 2 * words],
-        structure=weights[2 * words : 2 * words + small],
-        alone=weights[2 * words + small :],
-        lr_step=float(head["lr_step"]),
-        nb_step=float(head["nb_step"]),
+        words=weights[:words],
+        structure=weights[words : words + small],
+        alone=weights[words + small :],
+        words_step=float(head["words_step"]),
         structure_step=float(head["structure_step"]),
         alone_step=float(head["alone_step"]),
         constant=float(head["constant"]),
@@ -122,7 +117,7 @@ def _knots(pairs: list[list[float]]) -> Knots:
     return knots
 
 
-def dump(head: dict[str, Any], lr: bytes, nb: bytes, structure: bytes, alone: bytes) -> bytes:
+def dump(head: dict[str, Any], words: bytes, structure: bytes, alone: bytes) -> bytes:
     """The file's octets; the same arguments give the same octets."""
     text = json.dumps(head, sort_keys=True, separators=(",", ":")).encode("ascii")
-    return b"".join((MAGIC, len(text).to_bytes(4, "big"), text, lr, nb, structure, alone))
+    return b"".join((MAGIC, len(text).to_bytes(4, "big"), text, words, structure, alone))

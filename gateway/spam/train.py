@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 from gateway.spam.corpus import Sample
 from gateway.spam.features import Features, extract
 from gateway.spam.ordinary import ordinary_texts
-from gateway.spam.score import STRONGEST_WORDS, contributions
+from gateway.spam.score import contributions
 from gateway.spam.tables import STRUCTURE_BITS, STRUCTURE_MASK, dump, parse
 from gateway.spam.words import WORD_BITS, word_ids, words_of
 
@@ -31,7 +31,7 @@ WORD_SCALE = 6.0
 STRUCTURE_SCALE = 8.0
 HTML_HAM_WEIGHT = 3.0
 ORDINARY_WEIGHT = 6.0
-MIN_DOCUMENTS = 3
+MIN_DOCUMENTS = 6
 MIN_LANGUAGE_HAM = 200
 TRUST = {
     "HTML": 0.6,
@@ -123,12 +123,12 @@ def rows_of(corpus: Iterable[Sample]) -> list[Row]:
 def ordinary_rows() -> list[Row]:
     """The hand-written ordinary texts as ham with words only."""
     return [
-        Row("written", False, Features("en", False, (), ids(words_of(subject), "s"), ids(words_of(text))))
+        Row("written", False, Features("en", False, (), ids(words_of(subject), b"s"), ids(words_of(text))))
         for subject, text in ordinary_texts()
     ]
 
 
-def ids(words: list[str], prefix: str = "") -> tuple[int, ...]:
+def ids(words: list[bytes], prefix: bytes = b"") -> tuple[int, ...]:
     """Word ids as `Features` holds them."""
     return tuple(sorted(word_ids(words, prefix)))
 
@@ -284,21 +284,9 @@ def outputs(models: Models, data: Data, rows: Array) -> Outputs:
     alone = data.structure[rows] @ models.structure * STRUCTURE_SCALE
     return Outputs(
         words + structure + models.lr_bias,
-        mean_strongest(data.words[rows], models.nb),
+        data.words[rows] @ models.nb,
         alone + models.structure_bias,
     )
-
-
-def mean_strongest(words: Array, odds: Array) -> Array:
-    """Mean of each row's log-odds at least as strong as its 150th."""
-    means = np.zeros(words.shape[0])
-    for row in range(words.shape[0]):
-        values = odds[words.indices[words.indptr[row] : words.indptr[row + 1]]]
-        if len(values) > STRONGEST_WORDS:
-            least = np.sort(np.abs(values))[-STRONGEST_WORDS]
-            values = values[np.abs(values) >= least]
-        means[row] = values.sum() / max(len(values), 1)
-    return means
 
 
 def left_out(data: Data, say: Callable[[str], None]) -> Outputs:
@@ -359,8 +347,8 @@ def languages_of(rows: Sequence[Row]) -> list[str]:
 def _quantised(
     models: Models, unseen: Outputs, data: Data, languages: list[str]
 ) -> tuple[dict[str, Any], *tuple[bytes, ...]]:
-    """Head and tables. All models are brought to one spread, so their sum is a sum of z-scores; the two that look at
-    structure are linear in the same features and so become one table."""
+    """Head and tables. All models are brought to one spread, so their sum is a sum of z-scores; all
+    are linear, so those that look at the same features become one table."""
     parts = (unseen.lr, unseen.nb, unseen.structure)
     (lr_spread, nb_spread, alone_spread), (lr_mean, nb_mean, alone_mean) = (
         [float(f(p)) for p in parts] for f in (np.std, np.mean)
@@ -369,14 +357,12 @@ def _quantised(
     z = (unseen.lr - lr_mean) / lr_spread + (unseen.nb - nb_mean) / nb_spread + z_alone
     size = 1 << WORD_BITS
     alone_weights = models.structure * data.trust * STRUCTURE_SCALE / alone_spread
-    lr, lr_step = _int8(models.lr[:size] * WORD_SCALE / lr_spread)
-    nb, nb_step = _int8(models.nb / nb_spread)
+    words, words_step = _int8(models.lr[:size] * WORD_SCALE / lr_spread + models.nb / nb_spread)
     structure, structure_step = _int8(models.lr[size:] * data.trust * WORD_SCALE / lr_spread + alone_weights)
     alone, alone_step = _int8(alone_weights)
     alone_constant = (models.structure_bias - alone_mean) / alone_spread
     head = {
-        "lr_step": lr_step,
-        "nb_step": nb_step,
+        "words_step": words_step,
         "structure_step": structure_step,
         "alone_step": alone_step,
         "constant": (models.lr_bias - lr_mean) / lr_spread - nb_mean / nb_spread + alone_constant,
@@ -388,7 +374,7 @@ def _quantised(
         "languages": languages,
         "about": f"{int((~data.is_spam).sum())} ham, {int(data.is_spam.sum())} spam",
     }
-    return head, lr, nb, structure, alone
+    return head, words, structure, alone
 
 
 def _int8(weights: Array) -> tuple[bytes, float]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 MAX_URLS = 120
 
-_URL = re.compile(r"\b(?:https?://|www\.)[^\s<>\"'\]){}|\\^`]{3,1500}+", re.IGNORECASE)
+# Begins with a set of letters: only so is the place to try found by a quick scan.
+_URL = re.compile(r"[hHwW](?:(?<!\w[hHwW])(?i:ttps?://|ww\.))[^\s<>\"'\]){}|\\^`]{3,1500}+")
 _SPLIT = re.compile(
     r"(?:([a-zA-Z][a-zA-Z0-9+.-]{0,20}):)?(?://)?([^/?#]{0,300})([^?#]{0,1500})(\?[^#]{0,1500})?"
 )

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zlib import crc32
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.spam.charset import decode_text, decode_words
 from gateway.spam.html import read_html
@@ -15,7 +18,7 @@ from gateway.spam.phrases import phrases_in
 from gateway.spam.structure import address_of, brand_misused
 from gateway.spam.tables import SHIPPED, TablesError, load, shipped, value_of
 from gateway.spam.urls import PLATFORMS, is_address, on_platform, organisation, parse_url, shown_host
-from gateway.spam.words import words_of
+from gateway.spam.words import MAX_KNOWN, MAX_WORDS, _known, _spelled, word_ids, words_of
 from tests.gateway.spam.hostile import multipart, nested
 from tests.gateway.spam.mails import HAM, SPAM
 
@@ -212,7 +215,7 @@ def test_broken_table_files_are_named(tmp_path: Path, damage) -> None:  # type: 
 
 def test_every_phrase_of_the_spam_samples_is_seen() -> None:
     """The samples were written to show these symbols; losing one means that reading broke somewhere."""
-    from gateway.spam import score
+    from gateway.spam.features import extract
 
     for name, symbols in {
         "en-phishing-mailbox": {
@@ -229,4 +232,30 @@ def test_every_phrase_of_the_spam_samples_is_seen() -> None:
         "en-extortion": {"EXTORTION", "COIN_ADDRESS"},
         "en-pills": {"PILLS", "IMAGE_ONLY", "OFFER"},
     }.items():
-        assert symbols - {symbol.name for symbol in score(SPAM[name]).symbols} <= {"IMAGE_ONLY"}, name
+        assert symbols - {symbol for symbol, _ in extract(SPAM[name]).structure} <= {"IMAGE_ONLY"}, name
+
+
+TEXT = st.lists(
+    st.sampled_from(
+        ["win", "32", "1st", "it's", "_", "'", "$", "€", "ß", " ", "\n", "a" * 26, "\x00", "-", "É"]
+    )
+)
+
+
+@given(st.text(max_size=200) | TEXT.map("".join))
+def test_words_are_those_of_the_plain_definition(text: str) -> None:
+    assert words_of(text) == _spelled(text.lower())[:MAX_WORDS]
+
+
+def test_known_stretches_are_bounded_and_long_ones_not_kept() -> None:
+    words_of(" ".join("z" * 40 + str(number) for number in range(50)))
+    assert not [stretch for stretch in _known if len(stretch) > 32]
+    for start in range(0, MAX_KNOWN + 1_000, 500):
+        words_of(" ".join(f"k{number:x}" for number in range(start, start + 500)))
+    assert len(_known) <= MAX_KNOWN
+
+
+def test_ids_are_checksums_of_words_and_pairs() -> None:
+    expected = {crc32(piece) & 0x3FFFF for piece in (b"of ", b"mail ", b"of mail ")}
+    assert word_ids(words_of("Of mail")) == expected
+    assert word_ids(words_of("Of"), b"s") == {crc32(b"sof ") & 0x3FFFF}
