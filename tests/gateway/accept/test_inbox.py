@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gateway.smtp.inbox import HIGH_WATER_BYTES, EndOfStream, Inbox, LineTooLong
 from tests.gateway.accept.house import FakeGatekeeper, open_house, run
-from tests.gateway.accept.test_hostile import LOGGED_IN
+from tests.gateway.accept.scripts import LOGGED_IN
 
 
 class FakeTransport:
