@@ -9,10 +9,11 @@ import ipaddress
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from gateway.rules.behaviour import Limits
 from gateway.rules.spam import Thresholds
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -59,6 +60,7 @@ class Config:
     spam_thresholds: Thresholds  # the operator's; customers may be stricter or looser within bounds
     spam_combination: Literal["max", "mean"]  # how the opinions of several engines become one
     spam_weights: Mapping[str, float]  # by engine, for the mean; 1 where absent
+    fuse: Limits  # when a login's behaviour stops it
     max_message_size_bytes: int
     max_line_bytes: int
     max_recipients: int
@@ -107,6 +109,7 @@ class Config:
             spam_thresholds=read.thresholds("SMG_SPAM_THRESHOLDS", Thresholds()),
             spam_combination=read.combination("SMG_SPAM_COMBINATION"),
             spam_weights=read.weights("SMG_SPAM_WEIGHTS"),
+            fuse=read.fuse(Limits()),
             max_message_size_bytes=read.integer("SMG_MAX_MESSAGE_SIZE", 50 * 1024 * 1024, least=1024),
             max_line_bytes=read.integer("SMG_MAX_LINE", 64 * 1024, least=998),
             max_recipients=read.integer("SMG_MAX_RECIPIENTS", 1000, least=1),
@@ -213,6 +216,43 @@ class _Reader:
         if any(weight < 0 for weight in weights.values()) or not weights.keys() <= ENGINES:
             raise ConfigError(f"{name}: expected weights of {', '.join(sorted(ENGINES))}, none below 0")
         return weights
+
+    def fuse(self, default: Limits) -> Limits:
+        """The abuse fuse: below how many recipients nothing is judged, and one pair of numbers for each signal."""
+        bad, bad_percent = self.pair("SMG_FUSE_BAD", (default.bad_messages, round(100 * default.bad_share)))
+        unknown, unknown_percent = self.pair(
+            "SMG_FUSE_UNKNOWN", (default.unknown_recipients, round(100 * default.unknown_share))
+        )
+        for name, percent in (("SMG_FUSE_BAD", bad_percent), ("SMG_FUSE_UNKNOWN", unknown_percent)):
+            if percent > 100:
+                raise ConfigError(f"{name}: expected at most 100 percent, not {percent}")
+        flood, flood_times = self.pair(
+            "SMG_FUSE_FLOOD", (default.flood_recipients, round(default.flood_times))
+        )
+        burst, burst_times = self.pair(
+            "SMG_FUSE_BURST", (default.burst_recipients, round(default.burst_times))
+        )
+        return replace(
+            default,
+            min_recipients=self.integer("SMG_FUSE_LEAST", default.min_recipients, least=1),
+            bad_messages=bad,
+            bad_share=bad_percent / 100,
+            unknown_recipients=unknown,
+            unknown_share=unknown_percent / 100,
+            flood_recipients=flood,
+            flood_times=float(flood_times),
+            burst_recipients=burst,
+            burst_times=float(burst_times),
+        )
+
+    def pair(self, name: str, default: tuple[int, int]) -> tuple[int, int]:
+        """'20,30': two whole numbers, both at least 1."""
+        words = self.words(name) or tuple(map(str, default))
+        if len(words) != 2 or not all(word.isdecimal() and int(word) > 0 for word in words):
+            raise ConfigError(
+                f"{name}={','.join(words)!r}: expected two whole numbers, like {default[0]},{default[1]}"
+            )
+        return int(words[0]), int(words[1])
 
     def endpoint(self, name: str, *, default_port: int) -> Endpoint | None:
         found = self.endpoints(name, "", default_port=default_port)

@@ -164,7 +164,13 @@ class Relay:
         router = Router(resolver, config, StsPolicies.from_config(config, resolver, self._utc_now))
         judge = SpamJudge(config, database)
         limiter = RateLimiter(database)
-        fuse = Fuse(database, utc_now=self._utc_now, monotonic=time.monotonic, on_blow=self._refresh_policy)
+        fuse = Fuse(
+            database,
+            utc_now=self._utc_now,
+            monotonic=time.monotonic,
+            limits=config.fuse,
+            on_blow=self._refresh_policy,
+        )
         writer = NdrMail(config, queue.load_body, self._ids)
         reporter = Reporter(
             database, config, writer, queue.forget, utc_now=self._utc_now, meters=self._meters

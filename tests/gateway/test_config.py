@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import Config, ConfigError, Endpoint, parse_endpoint
+from gateway.rules.behaviour import Limits
 from gateway.rules.spam import Thresholds
 from gateway.spam.judge import setup_of
 
@@ -39,6 +40,12 @@ def config(**env: str) -> Config:
         ("HOSTNAME", "mx.smg.example", "spf_host", "spf.mx.smg.example"),
         ("SPAM_THRESHOLDS", "30, 60", "spam_thresholds", Thresholds(30, 60)),
         ("SPAM_WEIGHTS", "rspamd=2", "spam_weights", {"rspamd": 2.0}),
+        ("FUSE_LEAST", "", "fuse", Limits()),
+        ("FUSE_LEAST", "80", "fuse", Limits(min_recipients=80)),
+        ("FUSE_BAD", "10,15", "fuse", Limits(bad_messages=10, bad_share=0.15)),
+        ("FUSE_UNKNOWN", "30, 100", "fuse", Limits(unknown_recipients=30, unknown_share=1.0)),
+        ("FUSE_FLOOD", "5000,40", "fuse", Limits(flood_recipients=5000, flood_times=40.0)),
+        ("FUSE_BURST", "500,8", "fuse", Limits(burst_recipients=500, burst_times=8.0)),
         ("VAR_DIR", "", "spool_dir", BASE / "var" / "spool"),
     ],
 )
@@ -52,7 +59,9 @@ def test_values(name: str, value: str, attribute: str, expected: Any) -> None:
         ("SMTP_LISTEN", "0.0.0.0:smtp"), ("SMTP_LISTEN", ":25"), ("RELAY_PROCESSES", "0"), ("RELAY_PROCESSES", "two"),
         ("QUEUE_LIFETIME", "soon"), ("QUEUE_LIFETIME", "0"), ("RETRY_SCHEDULE", "60,-1"), ("DEMO", "perhaps"),
         ("PRIVATE_MX_NETWORKS", "10.0.0.0/33"), ("SPAM_THRESHOLDS", "75,40"), ("SPAM_THRESHOLDS", "40"),
-        ("SPAM_COMBINATION", "median"), ("SPAM_WEIGHTS", "rspamd=much"), ("SPAM_WEIGHTS", "other=1"),
+        ("SPAM_COMBINATION", "median"), ("SPAM_WEIGHTS", "rspamd=much"), ("FUSE_LEAST", "0"),
+        ("FUSE_BAD", "20"), ("FUSE_BAD", "20,101"), ("FUSE_BAD", "20,0"), ("FUSE_UNKNOWN", "x,20"),
+        ("FUSE_FLOOD", "2000,-1"), ("FUSE_BURST", "1,2,3"), ("SPAM_WEIGHTS", "other=1"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_names_its_variable(name: str, value: str) -> None:
