@@ -42,13 +42,15 @@ def still_deferred(message_id: int, besides: Collection[int]) -> list[Recipient]
 
 def waiting_report(message_id: int, kind: str, now: datetime) -> WaitingReport | None:
     """The report of this kind about a message that is not yet due; None when there is none."""
-    rows = NdrReport.objects.filter(message_id=message_id, kind=kind, report__isnull=False)
+    rows = NdrReport.objects.filter(
+        message_id=message_id, kind=kind, report__isnull=False, recipient__isnull=False
+    )
     told = dict(rows.values_list("recipient", "report"))
     waits = Recipient.objects.filter(_untouched(), message_id__in=set(told.values()), next_attempt_at__gt=now)
     found = waits.order_by("-id").first()
     if found is None or found.next_attempt_at is None:
         return None
-    ids = [recipient for recipient, report in told.items() if report == found.message_id]
+    ids = [recipient for recipient, report in told.items() if recipient and report == found.message_id]
     listed = _with_last_attempt(Recipient.objects.filter(id__in=ids))
     return WaitingReport(found.message_id, found.next_attempt_at, tuple(listed))
 
