@@ -11,9 +11,11 @@ from django.shortcuts import render
 from django.utils.dateparse import parse_datetime
 from django.utils.functional import Promise
 from django.utils.timezone import is_aware, localtime
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from gateway.models import AuditEntry
+from gateway.rules.behaviour import from_numbers, sentences
 from portal.access import access_customer, page
 from portal.csv_export import csv_response
 from portal.customer.keyset import keyset_page
@@ -108,9 +110,13 @@ def activity_csv(request: HttpRequest) -> HttpResponseBase:
 
 
 def changes(entry: AuditEntry) -> list[str]:
-    """'field: before → after'; details of another form as they are. The numbers behind a stopped login stand in its
-    reason, in words."""
+    """'field: before → after'; details of another form as they are. The reason of a stopped login is told from its
+    numbers, in the reader's language."""
     told = {name: value for name, value in entry.detail.items() if name != "signals"}
+    signals = entry.detail.get("signals")
+    reasons = sentences(from_numbers(signals), get_language() or "en") if isinstance(signals, dict) else []
+    if reasons:
+        told["reason"] = "; ".join(reasons)
     return [_change(name, value) for name, value in told.items() if value != ["", ""]]
 
 

@@ -11,8 +11,10 @@ import time_machine
 from django.core import mail
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone, translation
 
 from gateway.models import AuditEntry, Customer
+from portal.customer.activity import changes
 from portal.models import Invitation, Membership, User
 from tests import factories
 from tests.factories import PASSWORD, Cast
@@ -242,3 +244,23 @@ def test_a_stylesheet_policy_without_exceptions(alice: Client) -> None:
     assert not re.search(
         r"<script(?![^>]*src=)(?![^>]*application/json)|style=|\son[a-z]+=|javascript:", text
     )
+
+
+def test_activity_tells_details_in_words(cast: Cast) -> None:
+    told = {
+        "level": ["", "encrypt"], "shadow": ["False", "True"], "note": ["", ""], "until": ["", "2027-02-13T07:00:00+00:00"],
+    }  # fmt: skip
+    entry = AuditEntry(customer=cast.acme, action="tls_rule.add", detail=told)
+    with translation.override("de"), timezone.override("Europe/Berlin"):
+        assert changes(entry) == [
+            "Stufe: verschlüsselt",
+            "nur aufgezeichnet: nein → ja",
+            "bis: 2027-02-13 08:00 CET",
+        ]
+
+
+def test_a_stopped_login_is_told_in_the_readers_language(cast: Cast) -> None:
+    numbers = {"reason": ["", "412 recipients within an hour"], "signals": {"burst": [412.0, 9.0]}}
+    entry = AuditEntry(customer=cast.acme, action="credential.fuse", detail=numbers)
+    with translation.override("de"):
+        assert changes(entry) == ["Grund: 412 Empfänger innerhalb einer Stunde (sonst: 9)"]
