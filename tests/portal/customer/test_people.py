@@ -248,7 +248,8 @@ def test_a_stylesheet_policy_without_exceptions(alice: Client) -> None:
 
 def test_activity_tells_details_in_words(cast: Cast) -> None:
     told = {
-        "level": ["", "encrypt"], "shadow": ["False", "True"], "note": ["", ""], "until": ["", "2027-02-13T07:00:00+00:00"],
+        "level": ["", "encrypt"], "shadow": ["False", "True"], "note": ["", ""],
+        "until": ["", "2027-02-13T07:00:00+00:00"],
     }  # fmt: skip
     entry = AuditEntry(customer=cast.acme, action="tls_rule.add", detail=told)
     with translation.override("de"), timezone.override("Europe/Berlin"):
