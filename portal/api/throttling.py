@@ -42,6 +42,8 @@ _lock = threading.Lock()
 
 class Throttle(SimpleRateThrottle):
     scope = "api"
+    num_requests: int  # of the rate, and the seconds it is for: set by DRF
+    duration: int
 
     def get_cache_key(self, request: Request, view: APIView) -> str:
         if request.auth is not None:  # a token; a session has none
