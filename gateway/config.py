@@ -109,7 +109,7 @@ class Config:
             spam_thresholds=read.thresholds("SMG_SPAM_THRESHOLDS", Thresholds()),
             spam_combination=read.combination("SMG_SPAM_COMBINATION"),
             spam_weights=read.weights("SMG_SPAM_WEIGHTS"),
-            fuse=read.fuse(Limits()),
+            fuse=_fuse_limits(read, Limits()),
             max_message_size_bytes=read.integer("SMG_MAX_MESSAGE_SIZE", 50 * 1024 * 1024, least=1024),
             max_line_bytes=read.integer("SMG_MAX_LINE", 64 * 1024, least=998),
             max_recipients=read.integer("SMG_MAX_RECIPIENTS", 1000, least=1),
@@ -217,34 +217,6 @@ class _Reader:
             raise ConfigError(f"{name}: expected weights of {', '.join(sorted(ENGINES))}, none below 0")
         return weights
 
-    def fuse(self, default: Limits) -> Limits:
-        """The abuse fuse: below how many recipients nothing is judged, and one pair of numbers for each signal."""
-        bad, bad_percent = self.pair("SMG_FUSE_BAD", (default.bad_messages, round(100 * default.bad_share)))
-        unknown, unknown_percent = self.pair(
-            "SMG_FUSE_UNKNOWN", (default.unknown_recipients, round(100 * default.unknown_share))
-        )
-        for name, percent in (("SMG_FUSE_BAD", bad_percent), ("SMG_FUSE_UNKNOWN", unknown_percent)):
-            if percent > 100:
-                raise ConfigError(f"{name}: expected at most 100 percent, not {percent}")
-        flood, flood_times = self.pair(
-            "SMG_FUSE_FLOOD", (default.flood_recipients, round(default.flood_times))
-        )
-        burst, burst_times = self.pair(
-            "SMG_FUSE_BURST", (default.burst_recipients, round(default.burst_times))
-        )
-        return replace(
-            default,
-            min_recipients=self.integer("SMG_FUSE_LEAST", default.min_recipients, least=1),
-            bad_messages=bad,
-            bad_share=bad_percent / 100,
-            unknown_recipients=unknown,
-            unknown_share=unknown_percent / 100,
-            flood_recipients=flood,
-            flood_times=float(flood_times),
-            burst_recipients=burst,
-            burst_times=float(burst_times),
-        )
-
     def pair(self, name: str, default: tuple[int, int]) -> tuple[int, int]:
         """'20,30': two whole numbers, both at least 1."""
         words = self.words(name) or tuple(map(str, default))
@@ -261,6 +233,31 @@ class _Reader:
     def endpoints(self, name: str, default: str, *, default_port: int) -> tuple[Endpoint, ...]:
         words = self.words(name) or tuple(word for word in default.split(",") if word)
         return tuple(parse_endpoint(word, default_port, name) for word in words)
+
+
+def _fuse_limits(read: _Reader, default: Limits) -> Limits:
+    """The abuse fuse: below how many recipients nothing is judged, and one pair of numbers for each signal."""
+    bad, bad_percent = read.pair("SMG_FUSE_BAD", (default.bad_messages, round(100 * default.bad_share)))
+    unknown, unknown_percent = read.pair(
+        "SMG_FUSE_UNKNOWN", (default.unknown_recipients, round(100 * default.unknown_share))
+    )
+    for name, percent in (("SMG_FUSE_BAD", bad_percent), ("SMG_FUSE_UNKNOWN", unknown_percent)):
+        if percent > 100:
+            raise ConfigError(f"{name}: expected at most 100 percent, not {percent}")
+    flood, flood_times = read.pair("SMG_FUSE_FLOOD", (default.flood_recipients, round(default.flood_times)))
+    burst, burst_times = read.pair("SMG_FUSE_BURST", (default.burst_recipients, round(default.burst_times)))
+    return replace(
+        default,
+        min_recipients=read.integer("SMG_FUSE_LEAST", default.min_recipients, least=1),
+        bad_messages=bad,
+        bad_share=bad_percent / 100,
+        unknown_recipients=unknown,
+        unknown_share=unknown_percent / 100,
+        flood_recipients=flood,
+        flood_times=float(flood_times),
+        burst_recipients=burst,
+        burst_times=float(burst_times),
+    )
 
 
 def parse_endpoint(text: str, default_port: int, name: str = "endpoint") -> Endpoint:
