@@ -8,6 +8,7 @@ then says how far it got, and its cursor goes on from there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -28,6 +29,7 @@ RECIPIENTS_AT_ONCE = 400  # read from the recipients' index before asking for th
 CLOCKS = timedelta(minutes=1)  # the relays' clocks may be ahead of ours by this
 LONGEST_DATA = timedelta(hours=1)  # a recipient's id is made after its message's, within one transaction
 OPEN = ("queued", "held")
+FILTERS = ("q", "sender", "recipient", "status", "category", "gateway", "reply")
 
 RANGES = {
     "1h": timedelta(hours=1),
@@ -91,7 +93,7 @@ def search(
     if recipients:
         return _by_recipients(customer, wanted, recipients, ids, before, size)
     messages = Message.objects.filter(message_filter(wanted), customer=customer)
-    return _by_messages(messages, ids, before, size)
+    return _by_messages(messages, ids, before, size, at_once=is_served(wanted))
 
 
 def every_page(customer: Customer, wanted: dict[str, Any]) -> Iterator[list[Row]]:
@@ -167,11 +169,23 @@ def _ids(wanted: dict[str, Any], after: int) -> tuple[int, int]:
     return max(least, after + 1), min(now, too_late or now)
 
 
-def _by_messages(messages: QuerySet[Message], ids: tuple[int, int], before: int | None, size: int) -> Page:
+def is_served(wanted: dict[str, Any]) -> bool:
+    """Whether one index finds it all, in the order of the list: by id, or by one of these filters alone."""
+    if wanted.get("id"):
+        return True
+    given = [name for name in FILTERS if wanted.get(name)]
+    if given == ["sender"]:
+        return bool(re.fullmatch(r".+@.+", wanted["sender"].strip()))
+    return given in ([], ["recipient"], ["status"], ["category"])
+
+
+def _by_messages(
+    messages: QuerySet[Message], ids: tuple[int, int], before: int | None, size: int, *, at_once: bool
+) -> Page:
     least, too_late = ids
     found: list[Message] = []
     low = too_late
-    for low, high in windows(least, min(too_late, before or too_late)):
+    for low, high in windows(least, min(too_late, before or too_late), at_once=at_once):
         window = messages.filter(id__gte=low, id__lt=high)
         found += window.order_by("-id")[: size + 1 - len(found)]
         if len(found) > size:
@@ -198,7 +212,7 @@ def _by_recipients(
     latest = _later(too_late, LONGEST_DATA)
     found: dict[int, None] = {}
     low, last = latest, 0
-    for low, high in windows(least, min(latest, before or latest)):
+    for low, high in windows(least, min(latest, before or latest), at_once=is_served(wanted)):
         for pk, message_id in _walk(walk.filter(id__gte=low), high):
             if message_id not in found and len(found) == size:
                 return Page(_rows(customer, list(found)), str(last))

@@ -19,13 +19,16 @@ AIM_S = 0.03  # what one window should take
 BUDGET_S = 0.08  # after it no other window is begun
 
 
-def windows(least: int, too_late: int, *, budget_s: float = BUDGET_S) -> Iterator[tuple[int, int]]:
-    """(least id, first id too late) of each window, newest first, sized by what the one before took.
+def windows(
+    least: int, too_late: int, *, at_once: bool = False, budget_s: float = BUDGET_S
+) -> Iterator[tuple[int, int]]:
+    """(least id, first id too late) of each window, newest first, sized by what the one before took; one for everything
+    when the caller knows that an index serves it (`at_once`).
 
     At least one is given. Whoever ends up with a least id above `least` has not seen everything.
     """
     begun = moment = time.monotonic()
-    span = FIRST
+    span = too_late - least if at_once else FIRST
     while True:
         low = max(least, too_late - span)
         yield low, too_late

@@ -12,7 +12,7 @@ from django.utils import timezone
 from gateway.models import Customer, Message, Recipient
 from gateway.rules.ids import IdMaker
 from portal.customer import windows
-from portal.customer.message_search import search
+from portal.customer.message_search import is_served, search
 from portal.customer.windows import FIRST, GROWTH
 from tests.factories import Cast
 
@@ -54,6 +54,22 @@ def test_slow_windows_shrink_and_end(watch: Watch) -> None:
 
 def test_an_empty_time_is_one_window(watch: Watch) -> None:
     assert list(windows.windows(7, 7)) == [(7, 7)]
+
+
+def test_what_an_index_serves_is_one_window(watch: Watch) -> None:
+    assert list(windows.windows(0, 1000 * FIRST, at_once=True)) == [(0, 1000 * FIRST)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "served"),
+    [
+        ({}, True), ({"id": "x", "q": "y"}, True), ({"sender": "a@acme.example"}, True),
+        ({"sender": "acme.example"}, False), ({"recipient": "globex.example"}, True), ({"q": "y"}, False),
+        ({"recipient": "globex.example", "q": "y"}, False), ({"status": "open"}, True), ({"gateway": 1}, False),
+    ],
+)  # fmt: skip
+def test_which_filters_an_index_serves(wanted: dict[str, Any], served: bool) -> None:
+    assert is_served(wanted) is served
 
 
 def letters(customer: Customer, days: list[int]) -> list[int]:
