@@ -43,6 +43,7 @@ from gateway.rules.gateways import sendable_here
 from gateway.rules.policy import Snapshot
 from gateway.rules.supervision import Access
 from gateway.snapshot import load_snapshot
+from portal import tls_tests
 from portal.customer import blacklists_urls, integrations_urls, support_requests_urls
 from portal.customer import urls as customer_urls
 from portal.demo import clock
@@ -138,6 +139,7 @@ def objects() -> dict[str, Any]:
         "support_customer_invite": acme.pk, "open_customer": acme.pk, "support_message": text,
         "support_message_look": text, "support_break_glass": text, "support_gateway_drain": gateway,
         "support_gateway_check": gateway, "support_answer": request.pk, "support_answer_close": request.pk,
+        "tls_test_result": tls_tests.start(acme, "bank.example").pk,
     }  # fmt: skip
 
 
