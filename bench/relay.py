@@ -1,11 +1,11 @@
 """Ours beside Postfix, whole way, in one run: accepted, checked, signed, on the disk, delivered to the same smtp-sink.
 
-    .venv/bin/python -m bench.relay [--quick] [--only ours,postfix,...] [--sizes 4096,...] [--json FILE]
+    .venv/bin/python -m bench.relay [--quick] [--only ours,postfix,...] [--sizes 4096,...] [--json FILE] [--plot FILE]
 
 Servers: `ours` (clamd, embedded scorer, DKIM RSA-2048, durable commit), `ours-rspamd` (the same Rspamd beside the
 scorer), `ours-postgres`, `postfix` (plain: checks nothing, signs nothing) and `pipeline` (Postfix with clamav-milter
 and Rspamd, which signs). The same clamd for all, one next hop, everything on loopback and on the same disk. Postfix
-needs root; without it only ours is measured. Prints tables and ratios, and writes JSON.
+needs root; without it only ours is measured. Prints tables and ratios, and writes JSON and a picture (SVG).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from bench import peers
 from bench.crash import RELAYING
 from bench.load import Measured, as_json, latency, message_file, secured, throughput
 from bench.peers import Server
+from bench.plot import svg
 from bench.rig import Sink, need
 from gateway.sign import generate_key
 from tests import services
@@ -158,7 +159,19 @@ def measure(
     throughput(server, shared.sink, files[small], size=small, sessions=20, messages=200)  # warm
     for size in sizes:
         note(throughput(server, shared.sink, files[size], size=size, sessions=20, messages=count(size)))
-    note(throughput(server, shared.sink, files[small], size=small, sessions=1, messages=count(small) // 4))
+    for sessions, shorter in ((1, 4), (200, 1)):
+        note(
+            throughput(
+                server, shared.sink, files[small], size=small, sessions=sessions,
+                messages=count(small) // shorter,
+            )
+        )  # fmt: skip
+    note(
+        throughput(
+            server, shared.sink, files[small], size=small, sessions=20, messages=count(small) // 6,
+            recipients=50,
+        )
+    )  # fmt: skip
     note(
         throughput(
             server,
@@ -217,6 +230,7 @@ def main() -> None:
     parser.add_argument("--sizes", default="")
     parser.add_argument("--share", type=float, default=1.0, help="of the usual number of messages")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path, help="messages a second of each server and run, as SVG")
     options = parser.parse_args()
     sizes = tuple(map(int, options.sizes.split(","))) if options.sizes else SIZES[: 2 if options.quick else 4]
     share = options.share / 6 if options.quick else options.share
@@ -239,6 +253,8 @@ def main() -> None:
     print("\n".join(ratios(results)))
     if options.json:
         options.json.write_text(json.dumps(report(results), indent=1))
+    if options.plot:
+        options.plot.write_text(svg([as_json(result) for result in results]))
 
 
 def report(results: list[Measured]) -> dict[str, Any]:
