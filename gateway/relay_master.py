@@ -36,7 +36,7 @@ SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 STOP_TIMEOUT_S = 12.0
 LONGEST_WAIT_S = 60.0
 TRY_TIMEOUT_S = 60.0
-BACKOFF_S = (0.2, 1.0, 2.0, 5.0, 10.0)
+BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # service is to be back within ten seconds whatever happened before
 STEADY_S = 30.0  # a process that ran this long starts again without delay
 # The event loop and the writer thread hand the interpreter to and fro; with Python's 5 ms the writer waits that long
 # for each of a transaction's statements while the loop is busy, and clients wait for their 250.
