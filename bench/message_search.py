@@ -1,6 +1,6 @@
 """Fills PostgreSQL with a long message log and times every filter of the searches on it.
 
-    .venv/bin/python -m bench.message_search [--rows 10000000] [--plans] [--only WORD] [--insert]
+    .venv/bin/python -m bench.message_search [--rows 10000000] [--plans] [--only WORD]
 
 Half of the log is one customer's, three tenths ten others', the rest a thousand small ones', over 30 days. Prints one
 JSON object: per search the best and worst of five runs in milliseconds (the first one counts: its pages may come from
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,7 +23,6 @@ from tests import services
 
 DAYS = 30
 RUNS = 5
-INSERTED = 20_000
 BEGIN = datetime.now(UTC) - timedelta(days=DAYS)
 MIDDLE = BEGIN.date() + timedelta(days=DAYS // 2)
 BIG = "acme.example"
@@ -109,7 +107,6 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--plans", action="store_true")
     parser.add_argument("--only", default="", help="searches whose name holds this word")
-    parser.add_argument("--insert", action="store_true", help="what inserting and settling costs, per index")
     options = parser.parse_args()
     with ExitStack() as stack:
         if "DATABASE_URL" not in os.environ:
@@ -133,8 +130,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if not Message.objects.exists():
         fill(options.rows)
     found: dict[str, Any] = {"filled_s": round(time.perf_counter() - begun), "mib": sizes_mib()}
-    if options.insert:
-        return found | {"write_cost": write_cost()}
     with connection.cursor() as cursor:
         cursor.execute("CHECKPOINT")
     customer = Customer.objects.get(slug="c0")
@@ -162,7 +157,7 @@ def fill(rows: int) -> None:
             (Recipient, recipient_values(rows, customers, gateways)),
         ):
             definitions = drop_indexes(cursor, model._meta.db_table)
-            cursor.execute(insert_sql(model, values, 1, rows))
+            cursor.execute(insert_sql(model, values, rows))
             for definition in definitions:
                 cursor.execute(definition)
         cursor.execute("VACUUM ANALYZE")
@@ -267,14 +262,16 @@ def recipient_values(rows: int, customers: list[int], gateways: dict[str, int]) 
     }  # fmt: skip
 
 
-def insert_sql(model: Any, values: dict[str, str], first: int, last: int) -> str:
+def insert_sql(model: Any, values: dict[str, str], rows: int) -> str:
     """INSERT ... SELECT over a series; columns without an expression get the field's default."""
     expressions = {
         field.column: values.get(field.column) or literal(field) for field in model._meta.concrete_fields
     }
     columns = ", ".join(f'"{column}"' for column in expressions)
     chosen = ", ".join(expressions.values())
-    return f'INSERT INTO "{model._meta.db_table}" ({columns}) SELECT {chosen} FROM generate_series({first}, {last}) i'  # noqa: S608
+    return (
+        f'INSERT INTO "{model._meta.db_table}" ({columns}) SELECT {chosen} FROM generate_series(1, {rows}) i'  # noqa: S608
+    )
 
 
 def literal(field: Any) -> str:
@@ -357,61 +354,6 @@ def plan(sql: str) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN ANALYZE {sql}")
         return [row[0] for row in cursor.fetchall()]
-
-
-# --------------------------------------------------------------------------------------------------- what writing costs
-
-
-def write_cost() -> dict[str, float]:
-    """Milliseconds of 1,000 messages accepted and settled, with all indexes and without each one of them."""
-    from django.db import connection
-
-    told = {"all indexes": write_ms()}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT indexname FROM pg_indexes WHERE tablename IN ('gateway_message', 'gateway_recipient')"
-        )
-        for (name,) in cursor.fetchall():
-            if not name.endswith("_pkey"):
-                told[f"without {name}"] = write_ms(without=name)
-    return told
-
-
-def write_ms(without: str = "") -> float:
-    """The median of five rounds; everything is rolled back."""
-    from django.db import connection, transaction
-
-    from gateway.models import Customer, Gateway, Message, Recipient
-
-    customers = list(Customer.objects.order_by("pk").values_list("pk", flat=True))
-    gateways = dict(Gateway.objects.values_list("name", "pk"))
-    rows = 10_000_000
-    settled = recipient_values(rows, customers, gateways)
-    queued = settled | {
-        "state": "'queued'",
-        "text": "''",
-        "gateway_id": "NULL",
-        "code": "NULL",
-        "lease_owner": "'bench'",
-    }
-    last = f"id >= {timeline(rows)[0].replace('i *', f'{2 * rows} *')}"
-    runs = []
-    for _round in range(RUNS):
-        with transaction.atomic(), connection.cursor() as cursor:
-            if without:
-                cursor.execute(f'DROP INDEX "{without}"')
-            begun = time.perf_counter()
-            cursor.execute(
-                insert_sql(Message, message_values(rows, customers), 2 * rows, 2 * rows + INSERTED)
-            )
-            cursor.execute(insert_sql(Recipient, queued, 2 * rows, 2 * rows + INSERTED))
-            cursor.execute(
-                f"UPDATE gateway_recipient SET state = 'delivered', lease_owner = '', gateway_id = {gateways['mta01']},"  # noqa: S608
-                f" code = 250, text = '2.0.0 Ok: queued as ' || md5(id::text) WHERE {last}"
-            )
-            runs.append((time.perf_counter() - begun) * 1000 / INSERTED * 1000)
-            transaction.set_rollback(True)
-    return round(statistics.median(runs), 1)
 
 
 if __name__ == "__main__":
