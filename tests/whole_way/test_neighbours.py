@@ -111,16 +111,25 @@ async def test_without_the_scanner_nothing_passes_until_it_is_back(
 
     later = "451 4.7.1 Virus scanner is not available, try again later"
     assert await send(mail()) == later
-    async with await asyncio.start_server(partial(forward, clamd), "127.0.0.1", port):
+    inside: list[asyncio.StreamWriter] = []
+    async with await asyncio.start_server(partial(forward, clamd, inside), "127.0.0.1", port):
         assert await send(mail()) == ""
         assert str(await send(INFECTED["attachment"])).startswith("554 5.7.1 Message contains a virus (")
+    for connection in inside:  # the relay keeps some
+        connection.close()
     assert await send(mail()) == later
     await aside(relay.wait_for, DELIVERED, 1)
     relay.kill()
 
 
-async def forward(daemon: Daemon, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One connection to a daemon, octet for octet."""
+async def forward(
+    daemon: Daemon,
+    inside: list[asyncio.StreamWriter],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """One connection to a daemon, octet for octet; it is noted among those `inside`."""
+    inside.append(writer)
     behind, to_daemon = await asyncio.open_connection(daemon.host, daemon.port)
 
     async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
