@@ -66,7 +66,9 @@ class Message(models.Model):
             models.Index(fields=["credential", "-id"], name="message_by_credential"),
             models.Index(fields=["message_id"], name="message_by_message_id"),
             # One message in a hundred is in it: looking for spam does not read the clean ones.
-            models.Index(fields=["customer", "-id"], condition=~models.Q(category="clean"), name="message_suspect"),
+            models.Index(
+                fields=["customer", "-id"], condition=~models.Q(category="clean"), name="message_suspect"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -47,7 +47,9 @@ def outcome(**given: object) -> Outcome:
 
 
 async def write(report: Report = Report.FAILED, mail: Mail = MAIL, to: OpenRecipient = BOB, **given: object):
-    return await writer()(SNAPSHOT, report, Parcel(mail, "globex.example", [to]), [(to, outcome(**given))], AT)
+    return await writer()(
+        SNAPSHOT, report, Parcel(mail, "globex.example", [to]), [(to, outcome(**given))], AT
+    )
 
 
 async def test_a_report_is_a_message_from_the_null_sender_that_nothing_answers():
