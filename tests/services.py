@@ -41,7 +41,7 @@ PACKAGES = {  # binary -> Debian package
     "rspamd": "rspamd",
     "smtp-sink": "postfix",
     "smtp-source": "postfix",
-    "spamd": "spamassassin",
+    "spamd": "spamd",
     "swaks": "swaks",
     "unbound": "unbound",
 }
