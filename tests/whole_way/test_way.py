@@ -9,14 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import dkim
-import pytest
 
 from gateway.sign import generate_key
 from tests.dns_server import DnsServer
 from tests.fake_next_hop import DROP, FakeNextHop
 from tests.relay_harness import RunningRelay, decoded, mail, numbered
-
-pytestmark = pytest.mark.slow
 
 GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\r\n"
 DELIVERED = (
