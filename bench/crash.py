@@ -42,6 +42,8 @@ SIZES = (700, 2500, 6000)
 BIG = 150_000
 SETTLE_S = 200.0
 DOUBLES_PER_KILL = 5
+DISK_MB = 160  # of the small disk: to be filled by the drill, not by the log of the rounds before it
+DISK_MB_PER_ROUND = 4
 BACK_S = 10.0  # the promise: service is back within
 RELAYING = '\n  [[customers.networks]]\n  network = "127.0.0.1/32"\n  may_relay = true\n'
 STATES = (
@@ -358,13 +360,19 @@ def small_disk(directory: Path, megabytes: int) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def prepared(
-    drills: tuple[str, ...], *, postgres: bool, seed: int, pause_s: float = PAUSE_S, **settings: str
+    drills: tuple[str, ...],
+    *,
+    postgres: bool,
+    seed: int,
+    disk_mb: int,
+    pause_s: float = PAUSE_S,
+    **settings: str,
 ) -> Iterator[Theatre]:
     """A running relay under load with all that the drills need."""
     with contextlib.ExitStack() as stack:
         base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smg-crash-")))
         if "disk" in drills:
-            base = stack.enter_context(small_disk(base / "small", 160))
+            base = stack.enter_context(small_disk(base / "small", disk_mb))
         daemons = stack.enter_context(services.running())
         database = services.start_postgres(daemons) if postgres else None
         if database:
@@ -406,7 +414,8 @@ def run(
     pause_s: float = PAUSE_S,
 ) -> dict[str, Any]:
     """The whole; returns the verdict."""
-    with prepared(drills, postgres=postgres, seed=seed, pause_s=pause_s) as theatre:
+    disk_mb = DISK_MB + DISK_MB_PER_ROUND * rounds
+    with prepared(drills, postgres=postgres, seed=seed, disk_mb=disk_mb, pause_s=pause_s) as theatre:
         time.sleep(0.5)
         for number in range(rounds):
             theatre.round(kinds, moods)
