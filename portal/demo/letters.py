@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 SUBJECTS = (
     "Invoice 2026-{n}", "Your order {n} has been shipped", "Minutes of the meeting", "Rechnung Nr. {n}", "Offer {n}",
@@ -51,9 +52,10 @@ RECIPIENTS = (
     "einkauf@partner.example", "kim@example.org", "buchhaltung@customer.example",
 )  # fmt: skip
 
-CLEAN_SYMBOLS = [["WORDING", 3.1], ["LINKS_VS_SENDER", -2.4], ["MESSAGE_ID", -1.2], ["BASE", 4.0]]
+# Beside what the words of the text weigh: that is the rest, as shares add up to the score.
+CLEAN_SYMBOLS = [["BASE", 4.0], ["MESSAGE_ID", -1.2], ["LINKS_VS_SENDER", -2.4]]
 SPAM_SYMBOLS = [
-    ["WORDING", 31.5], ["SUBJECT", 14.2], ["LINK_SHORTENER", 12.8], ["IMAGE_ONLY", 9.6], ["MONEY", 6.1], ["BASE", 4.0],
+    ["SUBJECT", 14.2], ["LINK_SHORTENER", 12.8], ["IMAGE_ONLY", 9.6], ["MONEY", 6.1], ["BASE", 4.0],
 ]  # fmt: skip
 
 
@@ -125,3 +127,9 @@ BLOCKED = Ending(
     "blocklisted", address="einkauf@partner.example", gateway="mta02",
 )  # fmt: skip
 FRESH = Ending("queued", 0, "", "")  # not tried yet
+
+
+def shares(score: float, others: list[list[Any]]) -> list[list[Any]]:
+    """The symbols of a judged mail, [name, share], the heaviest first; their shares add up to the score."""
+    words = round(score - sum(share for _, share in others), 1)
+    return sorted([["WORDING", words], *others], key=lambda symbol: -symbol[1])

@@ -124,9 +124,9 @@ class Traffic:
 
     def _head(self, at: datetime, subject: str, spam: bool) -> Message:
         sender, voice = self._pick(self.voice.senders), self.voice
-        score = self.dice.uniform(62, 88) if spam else self.dice.uniform(1, 14)
+        score = round(self.dice.uniform(62, 88) if spam else self.dice.uniform(1, 14), 1)
         category = "clean" if not spam else "spam" if score >= 75 else "suspect"
-        symbols = letters.SPAM_SYMBOLS if spam else letters.CLEAN_SYMBOLS
+        symbols = letters.shares(score, letters.SPAM_SYMBOLS if spam else letters.CLEAN_SYMBOLS)
         pk = self.ids.next(int(at.timestamp() * 1000))
         subject = subject.format(n=self.dice.randrange(1000, 9999))
         return Message(
@@ -134,12 +134,12 @@ class Traffic:
             sender_domain=voice.domain, header_from=sender, subject=subject, message_id=f"<{pk}@{voice.domain}>",
             size_bytes=self.dice.randrange(3_000, 240_000), recipient_count=1, client_ip=voice.client_ip,
             helo=voice.helo, client_tls="TLSv1.3 TLS_AES_256_GCM_SHA384", category=category,
-            score=round(score, 1), symbols=symbols, trace=self._trace(sender, score, category, symbols),
+            score=score, symbols=symbols, trace=self._trace(sender, score, category, symbols),
         )  # fmt: skip
 
     def _trace(self, sender: str, score: float, category: str, symbols: list[Any]) -> list[dict[str, Any]]:
         spam = {
-            "score": round(score, 1),
+            "score": score,
             "category": category,
             "engine": "embedded",
             "threshold": 40.0,

@@ -289,6 +289,11 @@ def test_the_log_is_in_the_order_of_time(demo):
     assert times[-1] <= timezone.now()
 
 
+def test_the_shares_of_a_message_add_up_to_its_score(demo):
+    for message in Message.objects.exclude(symbols=[]):
+        assert sum(share for _, share in message.symbols) == pytest.approx(message.score, abs=0.01)
+
+
 def test_the_relay_can_send_by_every_gateway(demo):
     snapshot: Snapshot = load_snapshot()
     assert len(snapshot.gateways) == 3
