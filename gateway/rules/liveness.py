@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-SILENCE_S = (
-    8.0  # a process of another node; with beats every 2 s and a claim every second: taken over within 13 s
-)
-HUNG_S = 60.0  # a process of our own node that runs, but does not beat (or whose number another one has now)
-GAP_S = (
-    6.0  # who could not look for so long cannot say that others were silent: perhaps the database was away
-)
+# A process of another node; with beats every 2 s and a claim every second its mail is taken over within 13 s.
+SILENCE_S = 8.0
+# A process of our own node that runs, but does not beat (or whose number another one has now).
+HUNG_S = 60.0
+# Who could not look for so long cannot say that others were silent: perhaps the database was away.
+GAP_S = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +31,8 @@ class Watch:
         self._owner = owner
         self._node = node
         self._is_alive = is_alive
-        self._seen: dict[
-            str, tuple[datetime, float]
-        ] = {}  # owner -> its last beat, and when we first saw that one
+        # owner -> its last beat, and when we first saw that one
+        self._seen: dict[str, tuple[datetime, float]] = {}
         self._looked_at = float("-inf")
 
     def dead(self, beats: Sequence[Beat], now: float) -> list[str]:

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
-from gateway.rules.address import AddressError, parse_domain
+from gateway.rules.domain_names import AddressError, parse_domain
 from portal import tls_tests
 from portal.api.base import ReadViewSet
 from portal.api.throttling import ProbeThrottle

@@ -20,8 +20,7 @@ class Command(BaseCommand):
             self.stdout.write(f"schedule changed: {name}")
         ensure_schedules()
         connections.close_all()  # the cluster forks; its processes have connections of their own
-        cluster = (
-            Cluster()
-        )  # listens to SIGTERM: it stops its processes, and with them ends the worker's loop
+        # It listens to SIGTERM: it stops its processes, and with them ends the worker's loop.
+        cluster = Cluster()
         cluster.start()
         keep_sending(lambda: bool(cluster.is_running and cluster.sentinel.is_alive()))
