@@ -32,7 +32,7 @@ from typing import Any, Self
 from bench.wire import NextHop, PlainClient, Refused, letter, text_of
 from tests import services
 from tests.dns_server import DnsServer
-from tests.relay_harness import SETUP, Relays, RunningRelay, decoded
+from tests.relay_harness import Relays, RunningRelay, decoded, relay_for
 
 CLIENTS = 6
 PAUSE_S = 0.005  # of a client between two messages
@@ -45,7 +45,6 @@ DOUBLES_PER_KILL = 5
 DISK_MB = 160  # of the small disk: to be filled by the drill, not by the log of the rounds before it
 DISK_MB_PER_ROUND = 4
 BACK_S = 10.0  # the promise: service is back within
-RELAYING = '\n  [[customers.networks]]\n  network = "127.0.0.1/32"\n  may_relay = true\n'
 STATES = (
     "SELECT m.subject, r.state, r.ndr IS NOT NULL FROM gateway_recipient r"
     " JOIN gateway_message m ON m.id = r.message_id WHERE m.kind = 'customer'"
@@ -392,11 +391,7 @@ def prepared(
             dns.endpoint, hop.port, hop.port,
             SMG_RETRY_SCHEDULE="1,1,2", SMG_MAX_CONNECTIONS_PER_ADDRESS="200", **settings,
         )  # fmt: skip
-        relay.apply(
-            SETUP.replace('slug = "acme"\n', 'slug = "acme"\n' + RELAYING).replace(
-                "127.0.0.1:1", f"127.0.0.1:{hop.port}"
-            )
-        )
+        relay.apply(relay_for())
         relay.start()
         load = stack.enter_context(Load(relay.port, pause_s=pause_s))
         yield Theatre(relay, hop, load, dns, random.Random(seed), daemons, clamd, database)

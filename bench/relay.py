@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from bench import peers
-from bench.crash import RELAYING
 from bench.load import Measured, as_json, latency, message_file, secured, throughput
 from bench.peers import Server
 from bench.plot import svg
@@ -32,7 +31,7 @@ from bench.rig import Sink, need
 from gateway.sign import generate_key
 from tests import services
 from tests.dns_server import DnsServer
-from tests.relay_harness import Relays
+from tests.relay_harness import Relays, relay_for
 
 SIZES = (4096, 51_200, 1_048_576, 10_485_760)
 MESSAGES = {4096: 6000, 51_200: 2400, 1_048_576: 200, 10_485_760: 20}
@@ -84,7 +83,7 @@ def ours(shared: House, name: str, **settings: str) -> Iterator[Server]:
             shared.dns.endpoint, shared.sink.port, shared.sink.port,
             SMG_CLAMD=shared.clamd.extra["socket"], SMG_MAX_CONNECTIONS_PER_ADDRESS="1000", **settings,
         )  # fmt: skip
-        relay.apply(f'[[customers]]\nslug = "acme"\n{RELAYING}[[customers.dkim_keys]]\n{names}')
+        relay.apply(f"{relay_for()}[[customers.dkim_keys]]\n{names}")
         relay.start()
         assert relay.process is not None
         yield Server(name, relay.port, {"relay": relay.process.pid, "clamd": shared.clamd.process.pid})

@@ -24,12 +24,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from bench.crash import OPEN, RELAYING
+from bench.crash import OPEN
 from bench.rig import cpu_ms, pss_mib, rss_mib, tree_of
 from bench.wire import NextHop, PlainClient, Refused, letter, text_of
 from tests import services
 from tests.dns_server import DnsServer
-from tests.relay_harness import SETUP, Relays, RunningRelay
+from tests.relay_harness import Relays, RunningRelay, relay_for
 
 VARIETY = 1000
 SENDERS = 5
@@ -174,11 +174,7 @@ def stage(*, postgres: bool) -> Iterator[tuple[RunningRelay, NextHop]]:
             dns.endpoint, hop.port, hop.port,
             SMG_CLAMD=clamd.extra["socket"], SMG_RETRY_SCHEDULE="1,1,2",
         )  # fmt: skip
-        relay.apply(
-            SETUP.replace('slug = "acme"\n', 'slug = "acme"\n' + RELAYING).replace(
-                "127.0.0.1:1", f"127.0.0.1:{hop.port}"
-            )
-        )
+        relay.apply(relay_for())
         relay.start()
         yield relay, hop
 

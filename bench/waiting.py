@@ -14,16 +14,9 @@ from pathlib import Path
 from bench.rig import cpu_ms, peak_mib, pss_mib, rss_mib, tree_of
 from bench.wire import NextHop, PlainClient, letter, text_of
 from tests.dns_server import DnsServer
-from tests.relay_harness import Relays, RunningRelay
+from tests.relay_harness import Relays, RunningRelay, relay_for
 
 FILL = Path("tests/whole_way/deferred.py")
-NETWORK = """
-[[customers]]
-slug = "acme"
-  [[customers.networks]]
-  network = "127.0.0.1/32"
-  may_relay = true
-"""
 DEAD, ALIVE = "dead.example", "partner.example"
 WAITING = f"SELECT count(*) FROM gateway_recipient WHERE state = 'queued' AND domain = '{DEAD}'"  # noqa: S608
 IDLE_S = 60
@@ -34,7 +27,7 @@ def made(relays: Relays, dns: DnsServer, hop: NextHop, number: int) -> RunningRe
     for domain, ip in (("acme.example", "127.0.0.1"), (ALIVE, "127.0.0.1"), (DEAD, "127.0.0.9")):
         dns.mail_domain(domain, ip)
     relay = relays.make(dns.endpoint, hop.port, hop.port, SMG_DELIVERY_PORT=str(hop.port))
-    relay.apply(NETWORK)
+    relay.apply(relay_for())
     relay.execute("UPDATE gateway_gateway SET next_hop = ?", [""])
     relay.manage("shell", "-c", f"{FILL.read_text()}\nfill({number}, {DEAD!r})")
     return relay

@@ -68,6 +68,14 @@ slug = "globex"
 """
 
 
+def relay_for(slug: str = "acme", address: str = "127.0.0.1") -> str:
+    """Lets a customer's server send without a log-in, for `RunningRelay.apply`."""
+    return (
+        f'[[customers]]\nslug = "{slug}"\n'
+        f'  [[customers.networks]]\n  network = "{address}/32"\n  may_relay = true\n'
+    )
+
+
 @dataclass
 class RunningRelay:
     directory: Path

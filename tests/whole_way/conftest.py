@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from bench.wire import NextHop
 from tests.dns_server import DnsServer
 from tests.fake_next_hop import FakeNextHop
 from tests.relay_harness import Relays, RunningRelay
@@ -26,6 +27,13 @@ def dns(dns_server: DnsServer) -> DnsServer:
     for domain in ("acme.example", "globex.example"):
         dns_server.mail_domain(domain)
     return dns_server
+
+
+@pytest.fixture
+def hop() -> Iterator[NextHop]:
+    """Takes mail without an event loop of the test and keeps a book of it."""
+    with NextHop() as running:
+        yield running
 
 
 @pytest_asyncio.fixture

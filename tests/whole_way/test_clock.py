@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.crash import RELAYING
 from bench.wire import NextHop, PlainClient, letter, text_of
 from tests import services
 from tests.dns_server import DnsServer
-from tests.relay_harness import Relays, RunningRelay
+from tests.relay_harness import Relays, RunningRelay, relay_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -43,7 +42,7 @@ def test_a_jump_of_a_day_neither_retries_nor_expires_anything(
         relay = relays.make(
             dns.endpoint, hop.port, hop.port, SMG_RETRY_SCHEDULE="600", SMG_QUEUE_LIFETIME="2h"
         )
-        relay.apply('[[customers]]\nslug = "acme"\n' + RELAYING)
+        relay.apply(relay_for())
         relay.env |= {
             "LD_PRELOAD": str(found[0]),
             "FAKETIME_TIMESTAMP_FILE": str(relay.directory / "faketime"),

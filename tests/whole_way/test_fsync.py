@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.crash import RELAYING, children
+from bench.crash import children
 from bench.wire import NextHop, PlainClient, letter, text_of
 from tests.dns_server import DnsServer
-from tests.relay_harness import Relays, RunningRelay
+from tests.relay_harness import Relays, RunningRelay, relay_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -52,7 +52,7 @@ def relay(relays: Relays, dns: DnsServer) -> Iterator[RunningRelay]:
         running = relays.make(dns.endpoint, hop.port, hop.port, SMG_RELAY_PROCESSES="1")
         if not running.is_sqlite:
             pytest.skip("with PostgreSQL the server writes to the disk, not the relay")
-        running.apply('[[customers]]\nslug = "acme"\n' + RELAYING)
+        running.apply(relay_for())
         running.start()
         yield running
         running.kill()

@@ -14,25 +14,12 @@ import pytest
 from bench.rig import cpu_ms, percentile, tree_of
 from bench.wire import NextHop, PlainClient, letter, text_of
 from tests.dns_server import DnsServer
-from tests.relay_harness import Relays, RunningRelay
+from tests.relay_harness import Relays, RunningRelay, relay_for
 
 pytestmark = pytest.mark.slow
 
 WAITING = int(os.environ.get("SMG_TEST_WAITING", "5000"))  # .ci/run takes 20000; by hand: 100000 and more
 SOON_S = 2.0
-RELAY_FOR = """
-[[customers]]
-slug = "{slug}"
-  [[customers.networks]]
-  network = "{network}/32"
-  may_relay = true
-"""
-
-
-@pytest.fixture
-def hop() -> Iterator[NextHop]:
-    with NextHop() as running:
-        yield running
 
 
 @pytest.fixture
@@ -41,8 +28,8 @@ def made(relays: Relays, dns: DnsServer, hop: NextHop) -> Iterator[RunningRelay]
     dns.mail_domain("partner.example", "127.0.0.1")
     dns.mail_domain("dead.example", "127.0.0.9")  # nobody listens there
     relay = relays.make(dns.endpoint, hop.port, hop.port, SMG_RETRY_SCHEDULE="600")
-    for slug, network in (("acme", "127.0.0.1"), ("globex", "127.0.0.2")):
-        relay.apply(RELAY_FOR.format(slug=slug, network=network))
+    for slug, address in (("acme", "127.0.0.1"), ("globex", "127.0.0.2")):
+        relay.apply(relay_for(slug, address))
     yield relay
     relay.kill()
 

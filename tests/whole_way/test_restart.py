@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.crash import RELAYING, children
+from bench.crash import children
 from bench.wire import NextHop, PlainClient, Refused, letter, text_of
 from tests.dns_server import DnsServer
-from tests.relay_harness import ROOT, Relays, RunningRelay
+from tests.relay_harness import ROOT, Relays, RunningRelay, relay_for
 
 pytestmark = pytest.mark.slow
 TEXT = text_of(1500)
@@ -28,18 +28,12 @@ LEASED = "SELECT count(*) FROM gateway_recipient WHERE lease_owner <> ''"
 
 
 @pytest.fixture
-def hop() -> Iterator[NextHop]:
-    with NextHop() as running:
-        yield running
-
-
-@pytest.fixture
 def made(relays: Relays, dns: DnsServer, hop: NextHop) -> Iterator[RunningRelay]:
     """Not yet started; ACME may relay from 127.0.0.1."""
     relay = relays.make(
         dns.endpoint, hop.port, hop.port, SMG_MAX_CONNECTIONS_PER_ADDRESS="500", SMG_RETRY_SCHEDULE="1"
     )
-    relay.apply('[[customers]]\nslug = "acme"\n' + RELAYING)
+    relay.apply(relay_for())
     yield relay
     relay.kill()
 
