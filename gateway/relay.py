@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,7 @@ PATROL_S = 30.0
 SPOOL_S = 3600.0
 DRAIN_S = 4.0
 FINISH_S = 4.0
+CANCEL_AGAIN_S = 0.2
 MAX_SLOT = 960  # see control/mail.py, which takes what is above
 SLOT_TRIES = 20
 
@@ -360,14 +361,22 @@ class Relay:
         if servers is not None:
             await servers.drain(DRAIN_S)
         await parts.scheduler.stop(FINISH_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_all(self._tasks)
         await parts.gatekeeper.drain()
         parts.deliverer.close()
         await parts.database.write(store.bury, ([self.owner], self._utc_now()))
         await asyncio.to_thread(parts.database.stop)
         log.info("relay stopped", extra={"owner": self.owner})
+
+
+async def end_all(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended. asyncio.wait_for before Python 3.12, which dnspython uses, loses a cancellation that
+    meets the answer it waits for, and periodic work would then go on for ever."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)  # what they ended with is nobody's business now
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
