@@ -91,6 +91,7 @@ class Parts:
     gatekeeper: RelayGatekeeper
     reporter: Reporter
     fuse: Fuse
+    scanner: clamd.Scanner | None
 
 
 class Relay:
@@ -165,13 +166,8 @@ class Relay:
         router = Router(resolver, config, StsPolicies.from_config(config, resolver, self._utc_now))
         judge = SpamJudge(config, database)
         limiter = RateLimiter(database)
-        fuse = Fuse(
-            database,
-            utc_now=self._utc_now,
-            monotonic=time.monotonic,
-            limits=config.fuse,
-            on_blow=self._refresh_policy,
-        )
+        fuse = self._fuse(database)
+        scanner = clamd.scanner(config.clamd)
         writer = NdrMail(config, queue.load_body, self._ids)
         reporter = Reporter(
             database, config, writer, queue.forget, utc_now=self._utc_now, meters=self._meters
@@ -187,7 +183,7 @@ class Relay:
             monotonic=time.monotonic,
         )
         way = pipeline.Way(
-            checker=Checker(resolver, limiter, clamd.scanner(config.clamd), judge, fuse.notable),
+            checker=Checker(resolver, limiter, scanner, judge, fuse.notable),
             queue=queue,
             outbox=scheduler,
             router=router,
@@ -201,7 +197,17 @@ class Relay:
             way, database, source, credential_key_from_settings(), self._utc_now, fuse, self._admission
         )
         return Parts(
-            database, source, resolver, queue, scheduler, router, deliverer, judge, gatekeeper, reporter, fuse
+            database, source, resolver, queue, scheduler, router, deliverer, judge, gatekeeper, reporter, fuse,
+            scanner,
+        )  # fmt: skip
+
+    def _fuse(self, database: Database) -> Fuse:
+        return Fuse(
+            database,
+            utc_now=self._utc_now,
+            monotonic=time.monotonic,
+            limits=self.config.fuse,
+            on_blow=self._refresh_policy,
         )
 
     async def _take_slot(self, database: Database) -> int:
@@ -364,6 +370,8 @@ class Relay:
         await end_all(self._tasks)
         await parts.gatekeeper.drain()
         parts.deliverer.close()
+        if parts.scanner is not None:
+            parts.scanner.close()
         await parts.database.write(store.bury, ([self.owner], self._utc_now()))
         await asyncio.to_thread(parts.database.stop)
         log.info("relay stopped", extra={"owner": self.owner})

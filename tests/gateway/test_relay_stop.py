@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from gateway.relay import end_all
+from gateway.relay import Relay, end_all
+from tests.gateway.accept.house import make_config
 
 
 async def ask(answer: asyncio.Future[None], began: asyncio.Event) -> None:
@@ -41,3 +46,32 @@ async def test_what_has_failed_before_is_no_obstacle() -> None:
 
 async def test_nothing_to_end() -> None:
     await end_all([])
+
+
+async def test_what_is_kept_open_is_closed_when_nothing_is_under_way_any_more(tmp_path: Path) -> None:
+    steps = Mock()
+    steps.attach_mock(servers := Mock(drain=AsyncMock()), "servers")
+    for name, part in (parts := stoppable_parts()).__dict__.items():
+        steps.attach_mock(part, name)
+    relay = Relay(make_config(tmp_path))
+    relay.parts, relay.servers = parts, servers
+    await relay.stop()
+    assert [step[0] for step in steps.mock_calls] == [
+        "servers.drain",
+        "scheduler.stop",
+        "gatekeeper.drain",
+        "deliverer.close",
+        "scanner.close",
+        "database.write",
+        "database.stop",
+    ]
+
+
+def stoppable_parts() -> Any:
+    return SimpleNamespace(
+        scheduler=Mock(stop=AsyncMock()),
+        gatekeeper=Mock(drain=AsyncMock()),
+        deliverer=Mock(),
+        scanner=Mock(),
+        database=Mock(write=AsyncMock()),
+    )
