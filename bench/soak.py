@@ -183,10 +183,10 @@ def soak(relay: RunningRelay, hop: NextHop, minutes: float, per_s: float) -> dic
     samples: list[Sample] = []
     begun = time.monotonic()
     with SteadyLoad(relay.port, per_s) as load:
-        while (passed := time.monotonic() - begun) <= minutes * 60 + 1:
-            samples.append(sample(relay, load, passed / 60))
+        for number in range(int(minutes * 60 / SAMPLE_S) + 1):
+            time.sleep(max(0.0, begun + number * SAMPLE_S - time.monotonic()))
+            samples.append(sample(relay, load, (time.monotonic() - begun) / 60))
             print(" ".join(f"{name}={value}" for name, value in asdict(samples[-1]).items()), flush=True)
-            time.sleep(SAMPLE_S - (time.monotonic() - begun) % SAMPLE_S)
     relay.wait_for(OPEN, 0, timeout_s=120)
     bounced = {number for number in load.accepted if envelope(number)[1].startswith("nobody")}
     return {
