@@ -12,7 +12,7 @@ import ipaddress
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import dns.asyncquery
 import dns.exception
@@ -45,6 +45,12 @@ class DnsError(Exception):
         super().__init__(f"{name} {rdtype}: {text}")
         self.name = name
         self.rdtype = rdtype
+
+    def fresh(self) -> Self:
+        """The same without a traceback: one that is kept would keep the frames it went through and all they hold."""
+        twin = type(self).__new__(type(self), *self.args)
+        twin.__dict__.update(self.__dict__)
+        return twin
 
 
 class DnsNotFound(DnsError):
@@ -251,7 +257,7 @@ class Resolver:
         if cached is None or cached.until <= self._clock():
             cached = await self._refresh(key)
         if isinstance(cached.value, DnsError):
-            raise cached.value.with_traceback(None)
+            raise cached.value.fresh()
         return cached.value
 
     async def _refresh(self, key: tuple[str, str]) -> _Cached:
@@ -273,9 +279,9 @@ class Resolver:
         except TimeoutError:
             return self._remember(key, DnsFailure(name, rdtype, "timeout"), FAILURE_TTL_S)
         except DnsFailure as error:
-            return self._remember(key, error, FAILURE_TTL_S)
+            return self._remember(key, error.fresh(), FAILURE_TTL_S)
         except DnsNotFound as error:
-            return self._remember(key, error, NEGATIVE_TTL_S)
+            return self._remember(key, error.fresh(), NEGATIVE_TTL_S)
         return self._remember(key, answer, answer.ttl_s)
 
     def _remember(self, key: tuple[str, str], value: Any, ttl_s: float) -> _Cached:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
 from gateway.config import Endpoint
-from gateway.dns import DnsFailure, DnsNotFound, Resolver, StaticZone, sender_domain_resolves
+from gateway.dns import DnsError, DnsFailure, DnsNotFound, Resolver, StaticZone, sender_domain_resolves
 from gateway.rules.mx import MxRecord
 from tests.dns_server import DnsServer
 
@@ -138,6 +139,23 @@ async def test_the_cache_is_bounded(server: DnsServer) -> None:
         with pytest.raises(DnsNotFound):
             await resolver.a(f"host{number}.nowhere.example")
     assert len(resolver._cache) == 10
+
+
+@pytest.mark.parametrize("name", ["nowhere.example", "servfail.example"])
+async def test_a_kept_failure_holds_nothing_of_who_asked(impatient: Resolver, name: str) -> None:
+    class Message:
+        """What a step has at hand while it asks."""
+
+    async def ask() -> weakref.ref[Message]:
+        message = Message()
+        try:
+            await impatient.a(name)
+        except DnsError as error:
+            text = str(error)
+        assert text.startswith(f"{name} A: ")
+        return weakref.ref(message)
+
+    assert [(await ask())() for _ in range(3)] == [None] * 3
 
 
 async def test_a_cancelled_waiter_leaves_the_others_their_answer(
