@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -33,6 +34,11 @@ class Endpoint:
     host: str = ""
     port: int = 0
     path: str = ""
+
+    def as_client(self) -> Endpoint:
+        """Where a client on this machine reaches what listens here."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 asked, not bound
+        return replace(self, host=host)
 
     def __str__(self) -> str:
         if self.path:
@@ -80,6 +86,7 @@ class Config:
     gateways: tuple[str, ...]  # names of the gateways this node delivers by; empty = found from its addresses
     spool_dir: Path | None  # where bodies too big for a row live; None = always in the database
     demo: bool
+    demo_sink: Endpoint  # where the demo's gateways hand over
     web_listen: Endpoint  # where `manage.py up` lets the portal listen
     public_url: str
 
@@ -129,12 +136,23 @@ class Config:
             gateways=read.words("SMG_GATEWAYS"),
             spool_dir=read.path("SMG_SPOOL_DIR") or (var_dir / "spool" if on_sqlite else None),
             demo=read.flag("SMG_DEMO"),
+            demo_sink=parse_endpoint(read.text("SMG_DEMO_SINK", "127.0.0.1:2626"), 2626, "SMG_DEMO_SINK"),
             web_listen=web_listen,
-            public_url=read.text("SMG_PUBLIC_URL", f"http://{web_listen}").rstrip("/"),
+            public_url=read.text("SMG_PUBLIC_URL", f"http://{web_listen.as_client()}").rstrip("/"),
         )
 
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """NAME=value lines of a `.env` file; around a value quotes are taken away. Nothing when there is no such file."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    found = (re.fullmatch(r"(?:export )?(\w+)=(.*?)\s*", line) for line in lines)
+    return {match[1]: re.sub(r"^(['\"])(.*)\1$", r"\2", match[2]) for match in found if match}
 
 
 class _Reader:

@@ -20,8 +20,6 @@ from gateway.smtp.tls import server_context
 
 log = logging.getLogger(__name__)
 
-SINK_HOST = "127.0.0.1"
-SINK_PORT = 2626
 KEEP = 500
 
 ZONE = {
@@ -91,12 +89,12 @@ class SinkHandler:
             old.with_suffix(".json").unlink(missing_ok=True)
 
 
-def sink(config: Config, host: str = SINK_HOST, port: int = SINK_PORT) -> Controller:
+def sink(config: Config) -> Controller:
     """The sink's server, not yet started; it offers STARTTLS with the relay's own certificate."""
     return Controller(
         SinkHandler(config.var_dir / "demo" / "sink"),
-        hostname=host,
-        port=port,
+        hostname=config.demo_sink.host,
+        port=config.demo_sink.port,
         server_hostname="sink.smg.example",
         tls_context=server_context(config),
         data_size_limit=config.max_message_size_bytes,

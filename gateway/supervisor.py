@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,7 +25,6 @@ EXIT_CONFIG = 78  # a part says that starting it again would not help (EX_CONFIG
 READY_TIMEOUT_S = 60.0
 PROBE_EVERY_S = 0.2
 PROBE_TIMEOUT_S = 2.0
-DEMO_SINK = Endpoint("127.0.0.1", 2626)
 
 Write = Callable[[bytes], None]
 Probe = Callable[[], Awaitable[bool]]
@@ -59,7 +57,7 @@ def parts(config: Config) -> list[PartSpec]:
         PartSpec("scheduler", leader("scheduler")),
     ]
     if config.demo:
-        found.append(PartSpec("sink", leader("demo_sink"), lambda: answers_smtp(DEMO_SINK)))
+        found.append(PartSpec("sink", leader("demo_sink"), lambda: answers_smtp(config.demo_sink)))
     return found
 
 
@@ -226,8 +224,8 @@ async def _exchange(endpoint: Endpoint, request: bytes) -> bytes:
 async def _connect(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if endpoint.path:
         return await asyncio.open_unix_connection(endpoint.path)
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(endpoint.host, endpoint.host)  # noqa: S104 asked, not bound
-    return await asyncio.open_connection(host, endpoint.port)
+    there = endpoint.as_client()
+    return await asyncio.open_connection(there.host, there.port)
 
 
 async def outside_parts(config: Config) -> list[supervision.Part]:
@@ -246,15 +244,3 @@ async def outside_parts(config: Config) -> list[supervision.Part]:
         for part in found
         if part.value or part.setting == "SMG_CLAMD" or (both_unset and part.setting == "SMG_RSPAMD")
     ]
-
-
-def taken(endpoint: Endpoint) -> bool:
-    """Is somebody else listening there already?"""
-    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as attempt:
-        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            attempt.bind((endpoint.host, endpoint.port))
-        except OSError as error:
-            return error.errno == 98  # EADDRINUSE; anything else the part itself reports better
-    return False

@@ -11,11 +11,12 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
-from gateway.config import Config, ConfigError
+from gateway.config import Config, ConfigError, read_env_file
 from portal.api.config import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-environ.Env.read_env(os.environ.get("SMG_ENV_FILE", BASE_DIR / ".env"), overwrite=False)
+for name, value in read_env_file(Path(os.environ.get("SMG_ENV_FILE", BASE_DIR / ".env"))).items():
+    os.environ.setdefault(name, value)
 env = environ.Env()
 
 try:

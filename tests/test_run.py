@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from gateway.config import read_env_file
+from gateway.preflight import only_one
+from tests.services import free_port
 
 REQUIREMENTS = ("requirements.txt", "requirements-dev.txt", "requirements-e2e.txt")
 
@@ -18,8 +26,12 @@ class Copy:
 
     def __init__(self, root: Path, path: Path) -> None:
         self.path = path
+        self.web, self.smtp, self.sink = free_port(), free_port(), free_port()
         for name in ("run", *REQUIREMENTS):
             shutil.copy(root / name, path / name)
+        shutil.copytree(root / "gateway" / "rules", path / "gateway" / "rules")
+        for name in ("__init__.py", "config.py", "preflight.py"):
+            shutil.copy(root / "gateway" / name, path / "gateway" / name)
         (path / "manage.py").write_text("import sys; print('manage', *sys.argv[1:])\n")
         (path / ".venv" / "bin").mkdir(parents=True)
         # a wrapper, not a link: python would look for its own environment beside a link
@@ -36,7 +48,13 @@ class Copy:
         (self.path / ".venv" / f"stamp-{name}").write_bytes(sum_)
 
     def run(self, *arguments: str, shell: str = "sh", **env: str) -> subprocess.CompletedProcess[str]:
-        clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+        clean = {
+            "PATH": os.environ["PATH"],
+            "HOME": "/nonexistent",
+            "SMG_WEB_LISTEN": f"127.0.0.1:{self.web}",
+            "SMG_SMTP_LISTEN": f"127.0.0.1:{self.smtp}",
+            "SMG_DEMO_SINK": f"127.0.0.1:{self.sink}",
+        }
         return subprocess.run(
             [shell, "./run", *arguments],
             cwd=self.path,
@@ -45,6 +63,12 @@ class Copy:
             capture_output=True,
             timeout=60,
         )
+
+
+@contextmanager
+def listening(port: int) -> Iterator[None]:
+    with socket.create_server(("127.0.0.1", port)):
+        yield
 
 
 @pytest.fixture
@@ -94,6 +118,46 @@ def test_a_changed_requirement_installs_again(copy: Copy) -> None:
     assert "Installing requirements.txt" in done.stdout
     assert "manage up" not in done.stdout
     assert "installing requirements.txt failed" in done.stderr
+
+
+def test_a_first_start_takes_free_ports(copy: Copy) -> None:
+    with listening(copy.web):
+        done = copy.run()
+    assert done.returncode == 1, "the environment wins over the .env that was made"
+    assert "taking instead" in done.stdout
+    values = read_env_file(copy.path / ".env")
+    assert values["SMG_WEB_LISTEN"].startswith("127.0.0.1:")
+    assert values["SMG_WEB_LISTEN"] != f"127.0.0.1:{copy.web}"
+    assert "SMG_SMTP_LISTEN" not in values
+
+
+def test_a_taken_port_is_said_before_anything_is_installed(copy: Copy) -> None:
+    shutil.rmtree(copy.path / ".venv")
+    with listening(copy.smtp):
+        done = copy.run(SECRET_KEY="set by the operator", SMG_DEMO="on")
+    assert done.returncode == 1
+    assert f"127.0.0.1:{copy.smtp} is in use by another program" in done.stderr
+    assert "put SMG_SMTP_LISTEN=127.0.0.1:" in done.stderr
+    assert not (copy.path / ".venv").exists()
+
+
+def test_a_running_one_is_named(copy: Copy) -> None:
+    with only_one(copy.path / "var"), listening(copy.web):
+        done = copy.run(SECRET_KEY="set by the operator")
+    assert done.returncode == 1
+    assert f"running already (process {os.getpid()}," in done.stderr
+    assert "another program" not in done.stderr
+
+
+def test_a_directory_of_somebody_else_is_not_touched(root_dir: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        shutil.copy(root_dir / "run", name)
+        Path(name).chmod(0o555)
+        nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+        done = subprocess.run(["sh", "./run"], cwd=name, text=True, capture_output=True, timeout=60, **nobody)
+        Path(name).chmod(0o755)
+    assert done.returncode == 1
+    assert f"cannot write to {name}" in done.stderr
 
 
 def test_help_and_nonsense(copy: Copy) -> None:

@@ -71,9 +71,9 @@ class LinePrefixer:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What somebody needs for a first mail: the demo's log-in and SMTP credentials (`var/demo.json`)."""
+    """What somebody needs for a first mail: the demo's log-in and SMTP credentials (`var/demo.json`)
+    and where the relay listens."""
 
-    url: str
     email: str
     password: str
     smtp_host: str

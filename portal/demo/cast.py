@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.utils import timezone
 
@@ -14,7 +15,6 @@ from gateway.models import Credential, Customer, Domain, Gateway, TlsRule
 from portal.models import Membership, User
 
 ACTOR = "demo"
-SINK = "127.0.0.1:2626"
 GATEWAYS = (("mta01", "good"), ("mta02", "good"), ("mta03", "bad"))
 PEOPLE = (
     ("alice@acme.example", "acme", Membership.Role.OWNER),
@@ -54,7 +54,13 @@ def make_cast() -> Access:
 
 def make_gateway(name: str, pool: str) -> None:
     if not Gateway.objects.filter(name=name).exists():
-        gateways.create(actor=ACTOR, name=name, pool=pool, hostname=f"{name}.smg.example", next_hop=SINK)
+        gateways.create(
+            actor=ACTOR,
+            name=name,
+            pool=pool,
+            hostname=f"{name}.smg.example",
+            next_hop=str(settings.SMG.demo_sink),
+        )
 
 
 def make_customer(slug: str, **values: Any) -> Customer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -243,15 +242,7 @@ async def test_smtp_probe() -> None:
     async with server:
         assert await supervisor.answers_smtp(endpoint)
         assert not await supervisor.answers_http(endpoint, "/healthz")
-        assert supervisor.taken(endpoint)
     assert not await supervisor.answers_smtp(endpoint)
-
-
-def test_a_free_port_is_not_taken() -> None:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    assert not supervisor.taken(Endpoint("127.0.0.1", port))
 
 
 async def test_outside_parts_names_what_is_missing() -> None:

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 
 class Command(BaseCommand):
-    help = "Runs the demo's mail sink on 127.0.0.1:2626 (only with SMG_DEMO=on)."
+    help = "Runs the demo's mail sink on SMG_DEMO_SINK (only with SMG_DEMO=on)."
 
     def handle(self, *args: Any, **options: Any) -> None:
         from gateway.demo import sink

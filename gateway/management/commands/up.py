@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import logging
 import os
 import shutil
 import sys
 from argparse import ArgumentParser
-from io import TextIOWrapper
 from pathlib import Path
 
 from django.conf import settings
@@ -20,6 +18,7 @@ from django.db import connections
 
 from gateway import supervisor
 from gateway.config import Config
+from gateway.preflight import Obstacle, only_one, refuse_taken_ports
 from gateway.rules import supervision
 from gateway.rules.supervision import Access
 
@@ -34,8 +33,11 @@ class Command(BaseCommand):
 
     def handle(self, *, setup: bool, **options: object) -> None:
         config: Config = settings.SMG
-        lock = only_one(config.var_dir)
-        refuse_taken_ports(config)
+        try:
+            lock = only_one(config.var_dir)
+            refuse_taken_ports(config)
+        except Obstacle as obstacle:
+            raise CommandError(str(obstacle)) from obstacle
         if setup:
             self._set_up(config)
             self.stdout.flush()
@@ -51,7 +53,11 @@ class Command(BaseCommand):
     def _set_up(self, config: Config) -> None:
         self.stdout.write("Preparing the database")
         call_command("migrate", interactive=False, verbosity=0)
-        if config.demo and not (config.var_dir / "demo.json").exists():
+        if not config.demo:
+            return
+        if (config.var_dir / "demo.json").exists():
+            call_command("demo_setup", sink_only=True)
+        else:
             self.stdout.write("Making a demo customer with some days of mail")
             logging.disable(logging.INFO)  # its days of checks would fill the screen
             call_command("demo_setup")
@@ -70,49 +76,20 @@ def write(data: bytes) -> None:
 
 
 async def greeting(config: Config) -> str:
-    access = read_access(config.var_dir / "demo.json") if config.demo else None
+    access = read_access(config) if config.demo else None
     line = supervision.send_line(access, swaks=shutil.which("swaks") is not None) if access else ""
     degraded = supervision.degraded_lines(await supervisor.outside_parts(config))
     smtp = ", ".join([*map(str, config.smtp_listen), *(f"{each} (TLS)" for each in config.smtps_listen)])
-    return supervision.banner(access.url if access else config.public_url, smtp, access, line, degraded)
+    return supervision.banner(config.public_url, smtp, access, line, degraded)
 
 
-def read_access(path: Path) -> Access | None:
-    """The demo's log-in; None when the file is missing or from another version."""
+def read_access(config: Config) -> Access | None:
+    """The demo's log-in and where it is used; None when the file is missing or from another version."""
+    if not config.smtp_listen:
+        return None
+    smtp = config.smtp_listen[0].as_client()
+    where = {"smtp_host": smtp.host, "smtp_port": smtp.port}
     try:
-        return Access.from_json(json.loads(path.read_text()))
+        return Access.from_json(json.loads((config.var_dir / "demo.json").read_text()) | where)
     except (OSError, KeyError, ValueError):
         return None
-
-
-def only_one(var_dir: Path) -> TextIOWrapper:
-    """Holds var/up.lock; raises CommandError when another supervisor has it."""
-    lock = (var_dir / "up.lock").open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.seek(0)
-        raise CommandError(f"the gateway is running already (process {lock.read().strip()})") from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
-
-
-def refuse_taken_ports(config: Config) -> None:
-    """Before anything starts: a part that finds its port taken would only be started again and again."""
-    if config.demo and supervisor.taken(supervisor.DEMO_SINK):
-        raise CommandError(
-            f"{supervisor.DEMO_SINK} is in use: the demo's sink needs it (does another demo run?)"
-        )
-    wanted = {
-        "SMG_WEB_LISTEN": [config.web_listen],
-        "SMG_SMTP_LISTEN": config.smtp_listen,
-        "SMG_SMTPS_LISTEN": config.smtps_listen,
-    }
-    for setting, endpoints in wanted.items():
-        for endpoint in endpoints:
-            if supervisor.taken(endpoint):
-                raise CommandError(
-                    f"{endpoint} is in use by another program: set {setting} to a free address"
-                )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from argparse import ArgumentParser
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,9 +16,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from gateway.models import Customer
+from gateway.control import gateways
+from gateway.models import Customer, Gateway
 from portal.demo import clock, letters
-from portal.demo.cast import PEOPLE, SUPPORT, Access, make_cast
+from portal.demo.cast import ACTOR, PEOPLE, SUPPORT, Access, make_cast
 from portal.demo.doings import make_doings
 from portal.demo.reputation import make_history
 from portal.demo.traffic import DAYS, Traffic
@@ -28,20 +30,31 @@ VOICES = {"acme": letters.ACME, "globex": letters.GLOBEX}
 class Command(BaseCommand):
     help = "Makes the demo customers, people and traffic (only with SMG_DEMO=on). Idempotent; passwords are made anew."
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--sink-only",
+            action="store_true",
+            help="only let the demo's gateways follow a changed SMG_DEMO_SINK",
+        )
+
+    def handle(self, *args: Any, sink_only: bool, **options: Any) -> None:
         if not settings.SMG.demo:
             raise CommandError(
                 "demo_setup would put invented customers into a real gateway: set SMG_DEMO=on first."
             )
+        target = settings.SMG.var_dir / "demo.json"
+        if sink_only:
+            follow_sink(target)
+        else:
+            self._set_up(target)
+
+    def _set_up(self, target: Path) -> None:
         now = timezone.now()
         with clock.at(born(now)):
             access = make_cast()
         with quiet():
             number, checks = make_story(now)
-        target = settings.SMG.var_dir / "demo.json"
-        write_private(
-            target, json.dumps(as_json(access), indent=2)
-        )  # last: its presence says that all is there
+        write_private(target, as_json(access))  # last: its presence says that all is there
         self.stdout.write(f"{number} messages and {checks} blacklist checks made; access is in {target}")
 
 
@@ -72,26 +85,33 @@ def make_story(now: datetime) -> tuple[int, int]:
 
 
 def as_json(access: Access) -> dict[str, object]:
-    listen = settings.SMG.smtp_listen[0]
     return {
-        "url": settings.SMG.public_url,
         "email": PEOPLE[0][0],
         "password": access.password,
-        "smtp_host": listen.host,
-        "smtp_port": listen.port,
         "username": "acme-web",
         "secret": access.secret,
         "sender": PEOPLE[0][0],
         "recipient": "dora@customer.example",
         "support_email": SUPPORT,
         "support_password": access.support_password,
+        "sink": str(settings.SMG.demo_sink),
     }
 
 
-def write_private(path: Path, text: str) -> None:
+def follow_sink(path: Path) -> None:
+    """The gateways that handed over to the sink's old place hand over to the new one."""
+    known, sink = json.loads(path.read_text()), str(settings.SMG.demo_sink)
+    if known["sink"] == sink:
+        return
+    for gateway in Gateway.objects.filter(next_hop=known["sink"]):
+        gateways.change(gateway, actor=ACTOR, next_hop=sink)
+    write_private(path, known | {"sink": sink})
+
+
+def write_private(path: Path, values: Mapping[str, object]) -> None:
     """Readable by the owner alone, and never half written."""
     fresh = path.with_suffix(".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
+        file.write(json.dumps(values, indent=2) + "\n")
     fresh.replace(path)

@@ -12,7 +12,6 @@ from gateway.rules import supervision
 from gateway.rules.supervision import Access, LinePrefixer, Part
 
 DEMO = {
-    "url": "http://127.0.0.1:8000",
     "email": "alice@acme.example",
     "password": "look, a 'quote'",
     "smtp_host": "127.0.0.1",
@@ -75,7 +74,7 @@ def test_access_from_the_file() -> None:
     assert (access.smtp_port, access.support_email) == (2525, "sam@smg.example")
 
 
-@pytest.mark.parametrize("broken", [{}, {"url": "x"}, DEMO | {"smtp_port": "many"}])
+@pytest.mark.parametrize("broken", [{}, {"email": "x"}, DEMO | {"smtp_port": "many"}])
 def test_access_refuses_half_a_file(broken: dict[str, object]) -> None:
     with pytest.raises((KeyError, ValueError)):
         Access.from_json(broken)
