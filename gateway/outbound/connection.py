@@ -111,7 +111,7 @@ class Connection(asyncio.Protocol):
                     Reply(421, "4.4.2", f"Connection lost while {_WHILE[stage]}"), stage, "connection_lost"
                 )
             await self._wait(until - self._loop.time(), stage)
-        return self._reader.replies.popleft()
+        return self._reader.take()
 
     async def start_tls(self, context: ssl.SSLContext, server_name: str, timeout_s: float) -> None:
         """Encrypt from here on; raises OSError (ssl.SSLError among them) or TimeoutError, the connection is then dead.

@@ -13,6 +13,9 @@ MAX_LINE_BYTES = 2048  # RFC 5321 says 512; servers exceed it
 MAX_LINES = 100
 MAX_REPLY_BYTES = 32 * 1024
 MAX_UNREAD = 300  # replies nobody has asked for: more than any pipelined group of ours can cause
+MAX_UNREAD_BYTES = (
+    128 * 1024
+)  # in all of them; a group's replies have 30 KiB when every one is as long as may be
 
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 
@@ -27,6 +30,10 @@ class WireReply:
 
     code: int
     lines: tuple[bytes, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.lines))
 
     def parsed(self) -> Reply:
         return parse_reply(self.code, self.lines)
@@ -43,6 +50,7 @@ class ReplyReader:
         self._buffer = b""
         self._lines: list[bytes] = []
         self._size = 0
+        self._unread_bytes = 0
 
     def feed(self, data: bytes) -> None:
         lines = (self._buffer + data).split(b"\n") if self._buffer else data.split(b"\n")
@@ -51,6 +59,12 @@ class ReplyReader:
             self._take(line.removesuffix(b"\r"))
         if len(self._buffer) > MAX_LINE_BYTES:
             raise NotSmtp("a reply line is too long")
+
+    def take(self) -> WireReply:
+        """The oldest reply; there must be one."""
+        reply = self.replies.popleft()
+        self._unread_bytes -= reply.size_bytes
+        return reply
 
     @property
     def is_clean(self) -> bool:
@@ -69,9 +83,11 @@ class ReplyReader:
             self._finish(int(found.group(1)))
 
     def _finish(self, code: int) -> None:
-        if len(self.replies) >= MAX_UNREAD:
-            raise NotSmtp("more replies than commands")
         # The last line's code counts: RFC 5321 wants them equal, and this is the one that a human would see last.
-        self.replies.append(WireReply(code, tuple(self._lines)))
+        reply = WireReply(code, tuple(self._lines))
+        self._unread_bytes += reply.size_bytes
+        if len(self.replies) >= MAX_UNREAD or self._unread_bytes > MAX_UNREAD_BYTES:
+            raise NotSmtp("more replies than commands")
+        self.replies.append(reply)
         self._lines = []
         self._size = 0

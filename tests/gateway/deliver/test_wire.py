@@ -19,7 +19,14 @@ from gateway.outbound.commands import (
     stuffed,
     xtext,
 )
-from gateway.outbound.reading import MAX_LINES, MAX_REPLY_BYTES, MAX_UNREAD, NotSmtp, ReplyReader
+from gateway.outbound.reading import (
+    MAX_LINES,
+    MAX_REPLY_BYTES,
+    MAX_UNREAD,
+    MAX_UNREAD_BYTES,
+    NotSmtp,
+    ReplyReader,
+)
 from gateway.rules.route_types import JobRecipient
 from gateway.rules.types import Address
 from tests.gateway.deliver.helpers import job
@@ -69,11 +76,19 @@ def test_replies(chunks: list[bytes], replies: list[tuple[int, tuple[bytes, ...]
         b"250-x\r\n" * (MAX_LINES + 1),
         (b"250-" + b"x" * 1000 + b"\r\n") * (MAX_REPLY_BYTES // 1000 + 1),
         b"250 x\r\n" * (MAX_UNREAD + 1),
+        (b"250 " + b"x" * 1000 + b"\r\n") * (MAX_UNREAD_BYTES // 1000 + 1),
     ],
 )
 def test_not_smtp(data: bytes) -> None:
     with pytest.raises(NotSmtp):
         read(data)
+
+
+def test_replies_that_are_taken_make_room() -> None:
+    reader = ReplyReader()
+    for _ in range(3 * MAX_UNREAD):
+        reader.feed(b"250 " + b"x" * 1000 + b"\r\n")
+        assert reader.take().lines == (b"x" * 1000,)
 
 
 @given(st.lists(st.binary(max_size=200)))
