@@ -146,11 +146,14 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """NAME=value lines of a `.env` file; around a value quotes are taken away. Nothing when there is no such file."""
+    """NAME=value lines of a `.env` file, quotes around a value taken away; nothing when there is no such file. Raises
+    ConfigError when it cannot be read."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except FileNotFoundError:
         return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); SMG_ENV_FILE names another file") from error
     found = (re.fullmatch(r"(?:export )?(\w+)=(.*?)\s*", line) for line in lines)
     return {match[1]: re.sub(r"^(['\"])(.*)\1$", r"\2", match[2]) for match in found if match}
 

@@ -15,11 +15,11 @@ from gateway.config import Config, ConfigError, read_env_file
 from portal.api.config import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-for name, value in read_env_file(Path(os.environ.get("SMG_ENV_FILE", BASE_DIR / ".env"))).items():
-    os.environ.setdefault(name, value)
 env = environ.Env()
 
 try:
+    for name, value in read_env_file(Path(os.environ.get("SMG_ENV_FILE", BASE_DIR / ".env"))).items():
+        os.environ.setdefault(name, value)
     SMG = Config.from_env(os.environ, BASE_DIR)
 except ConfigError as error:
     raise ImproperlyConfigured(str(error)) from error

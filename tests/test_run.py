@@ -124,7 +124,7 @@ def test_a_first_start_takes_free_ports(copy: Copy) -> None:
     with listening(copy.web):
         done = copy.run()
     assert done.returncode == 1, "the environment wins over the .env that was made"
-    assert "taking instead" in done.stdout
+    assert "Taking instead:" in done.stdout
     values = read_env_file(copy.path / ".env")
     assert values["SMG_WEB_LISTEN"].startswith("127.0.0.1:")
     assert values["SMG_WEB_LISTEN"] != f"127.0.0.1:{copy.web}"

@@ -164,6 +164,10 @@ def banner(url: str, smtp: str, access: Access | None, line: str, degraded: list
     text += [f"  {name:<12} {value}" for name, value in rows]
     if line:
         text += ["", "Send a first mail:", "", f"  {line}"]
+        text += [
+            "",
+            "Its way is under Messages in the portal; what arrived is under Caught mail, for Support.",
+        ]
     if degraded:
         text += ["", *(f"Degraded: {reason}" for reason in degraded)]
     return "\n".join([*text, ""])

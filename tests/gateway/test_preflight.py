@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Config, Endpoint
+from gateway.config import Config, ConfigError, Endpoint
 from gateway.preflight import Obstacle, chosen, next_free, only_one, refusal, refuse_taken_ports, settings
 from tests.services import free_port
 
@@ -86,3 +86,9 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     assert found["SMG_RSPAMD"] == "http://h?a=b#c"
     monkeypatch.setenv("SMG_ENV_FILE", str(tmp_path / "none"))
     assert "SMG_RSPAMD" not in settings()
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMG_ENV_FILE", str(tmp_path))  # a directory
+    with pytest.raises(ConfigError, match="SMG_ENV_FILE names another file"):
+        settings()

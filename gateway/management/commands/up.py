@@ -79,7 +79,12 @@ async def greeting(config: Config) -> str:
     access = read_access(config) if config.demo else None
     line = supervision.send_line(access, swaks=shutil.which("swaks") is not None) if access else ""
     degraded = supervision.degraded_lines(await supervisor.outside_parts(config))
-    smtp = ", ".join([*map(str, config.smtp_listen), *(f"{each} (TLS)" for each in config.smtps_listen)])
+    smtp = ", ".join(
+        [f"{each} (STARTTLS)" for each in config.smtp_listen]
+        + [f"{each} (TLS)" for each in config.smtps_listen]
+    )
+    if config.tls_cert is None:
+        smtp += ", certificate self-signed"
     return supervision.banner(config.public_url, smtp, access, line, degraded)
 
 
