@@ -154,7 +154,15 @@ def test_a_directory_of_somebody_else_is_not_touched(root_dir: Path) -> None:
         shutil.copy(root_dir / "run", name)
         Path(name).chmod(0o555)
         nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
-        done = subprocess.run(["sh", "./run"], cwd=name, text=True, capture_output=True, timeout=60, **nobody)
+        done = subprocess.run(
+            ["sh", "./run"],
+            cwd=name,
+            env={"PATH": os.environ["PATH"]},
+            text=True,
+            capture_output=True,
+            timeout=60,
+            **nobody,
+        )
         Path(name).chmod(0o755)
     assert done.returncode == 1
     assert f"cannot write to {name}" in done.stderr
