@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from gateway import maintenance, pipeline, store
+from gateway import maintenance, memory, pipeline, store
 from gateway.admission import Admission
 from gateway.check import Checker
 from gateway.clock import JUMP_S, SteadyClock
@@ -65,6 +65,7 @@ DANE_TEST_S = 3600.0
 FUSE_S = 0.5
 PATROL_S = 30.0
 SPOOL_S = 3600.0
+MEMORY_S = 30.0
 DRAIN_S = 4.0
 FINISH_S = 4.0
 CANCEL_AGAIN_S = 0.2
@@ -252,6 +253,7 @@ class Relay:
             asyncio.ensure_future(_every(DANE_TEST_S, parts.router.self_test)),
             asyncio.ensure_future(_every(TLS_S, self._count_tls)),
             asyncio.ensure_future(_every(FUSE_S, parts.fuse.look)),
+            asyncio.ensure_future(_every(MEMORY_S, _give_memory_back)),
         ]
         if self._index == 0:
             self._tasks.append(asyncio.ensure_future(_every(MAINTENANCE_S, self._keep_house)))
@@ -385,6 +387,10 @@ async def end_all(tasks: Collection[asyncio.Task[None]]) -> None:
             task.cancel()
         await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
     await asyncio.gather(*tasks, return_exceptions=True)  # what they ended with is nobody's business now
+
+
+async def _give_memory_back() -> None:
+    memory.give_back()
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

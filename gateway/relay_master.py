@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway import memory
 from gateway.clock import SteadyClock
 from gateway.codes import code_dictionary
 from gateway.config import Config, ConfigError
@@ -192,6 +193,7 @@ def load_shared() -> None:
     shipped()
     code_dictionary()
     sys.setswitchinterval(SWITCH_S)
+    memory.share_one_heap()
     gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()  # or the collector would touch, and so copy, every shared page
 
