@@ -84,16 +84,17 @@ class Connection(asyncio.Protocol):
         if not self.lost:
             self._transport.write(data)
 
-    async def write_all(self, data: bytes, stall_s: float) -> None:
-        """Write much data at the peer's pace, `stall_s` without progress are too long. Returns early, without an error,
-        when the peer has answered or hung up before the end: the reply says why."""
+    async def write_all(self, data: bytes, stall_s: float) -> bool:
+        """Write data at the peer's pace, `stall_s` without progress are too long. False, and not all is written, when
+        the peer has answered or hung up before the end: the reply says why."""
         view = memoryview(data)
         for start in range(0, len(view), _SLICE_BYTES):
             if self._is_interrupted():
-                return
+                return False
             self._transport.write(view[start : start + _SLICE_BYTES])
             while self._paused and not self._is_interrupted():
                 await self._wait(stall_s, Stage.DOT)
+        return True
 
     def _is_interrupted(self) -> bool:
         return self.lost or bool(self._reader.replies)

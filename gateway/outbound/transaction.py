@@ -148,14 +148,12 @@ class Transaction:
             self._answer_open(reply, Stage.DATA)
             return
         self._stage = Stage.DOT
-        if len(self._body) <= _SMALL_BYTES:
-            self._connection.write(self._body)
-        else:
-            await self._connection.write_all(self._body, self._deadlines.block)
+        is_sent = await self._connection.write_all(self._body, self._deadlines.block)
         answer = await self._reply(Stage.DOT, self._deadlines.dot)
-        reply = answer.parsed() if answer.code != 354 else _NOT_SENT
-        self._session.over = self._session.over or answer.code == 354
-        self._answer_open(reply, Stage.DOT)
+        in_order = is_sent and answer.code != 354
+        # Who says 2xx before it has the whole message speaks of something else; an early refusal is one.
+        self._answer_open(answer.parsed() if in_order or answer.code >= 400 else _NOT_SENT, Stage.DOT)
+        self._session.over = self._session.over or not in_order
 
     async def _reply(self, stage: Stage, timeout_s: float) -> WireReply:
         self._stage = stage
@@ -178,5 +176,4 @@ class Transaction:
         self._answer_open(failure.reply, failure.stage, failure.reason)
 
 
-_SMALL_BYTES = 64 * 1024
 _AFTER_FAREWELL_S = 10.0  # a host that has said 421 mostly answers nothing more

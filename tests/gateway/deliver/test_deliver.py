@@ -433,27 +433,44 @@ async def test_quoted_local_parts_pass(hop: FakeNextHop, sending: Sending) -> No
     assert hop.messages[0].rcpts == ['<"a b>c"@p.example>']
 
 
-async def test_an_early_refusal_of_a_big_message_is_heard(sending: Sending) -> None:
+@pytest.mark.parametrize(
+    ("reply", "state", "enhanced"),
+    [
+        ("552 5.3.4 too big", State.BOUNCED, "5.3.4"),
+        ("250 2.0.0 taken", State.QUEUED, "4.5.0"),  # it cannot have taken what it does not have
+    ],
+)
+async def test_an_early_answer_to_a_big_message(
+    sending: Sending, reply: str, state: State, enhanced: str
+) -> None:
     """The host answers while we are still sending and hangs up: its reply counts, not the broken pipe."""
 
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer_early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 x\r\n")
         await reader.readline()
         writer.write(b"250 x\r\n")
-        for reply in (b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"):
+        for polite in (b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"):
             await reader.readline()
-            writer.write(reply)
+            writer.write(polite)
         await reader.read(100_000)
-        writer.write(b"552 5.3.4 too big\r\n")
+        writer.write(reply.encode() + b"\r\n")
         await writer.drain()
         await asyncio.sleep(0.2)
         writer.close()
 
-    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    server = await asyncio.start_server(answer_early, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     outcome = await sending.one(job(body=b"x" * 30_000_000 + b"\r\n"), route(Hop("mx", port, ("127.0.0.1",))))
     server.close()
-    assert (outcome.state, outcome.reply.enhanced) == (State.BOUNCED, "5.3.4")
+    assert (outcome.state, outcome.reply.enhanced) == (state, enhanced)
+
+
+async def test_a_reply_too_many_before_the_message_is_no_receipt(hop: FakeNextHop, sending: Sending) -> None:
+    hop.say("DATA", b"354 go\r\n250 2.0.0 taken\r\n", "354 go")
+    outcome = await sending.one(job(), route(hop))
+    assert (outcome.state, outcome.reply.enhanced) == (State.QUEUED, "4.5.0")
+    assert (await sending.one(job(), route(hop))).state is State.DELIVERED
+    assert hop.connections == 2
 
 
 async def test_a_host_that_stops_reading_is_given_up(impatient: Sending) -> None:
