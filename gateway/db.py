@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import fcntl
 import logging
+import os
 import queue
 import threading
 from collections import deque
@@ -133,11 +134,23 @@ class Database:
     def _write_forever(self) -> None:
         ended = False
         while not ended:
-            batch, ended = self._collect(self._queue.get())
+            batch, ended = self._write_next(self._queue.get())
             if batch:
-                self._run(batch)
                 batch[0].future.get_loop().call_soon_threadsafe(_settle, batch)
         connection.close()
+
+    def _write_next(self, first: _Work | _Mark) -> tuple[list[_Work], bool]:
+        """One transaction: for what waits now and what comes while another process has its turn."""
+        try:
+            with exclusive(self._lock_file):
+                batch, ended = self._collect(first)
+                if batch:
+                    self._run(batch)
+        except OSError as error:  # the lock cannot be had: no descriptor is left, the directory is gone
+            batch, ended = self._collect(first)
+            for work in batch:
+                work.error = error
+        return batch, ended
 
     def _collect(self, first: _Work | _Mark) -> tuple[list[_Work], bool]:
         """Everything that is waiting now, about MAX_BATCH at most; True when the end mark was among it."""
@@ -182,8 +195,9 @@ class Database:
         if isinstance(error, DatabaseError):
             connection.close()
 
-    def _commit(self, batch: list[_Work]) -> None:
-        with exclusive(self._lock_file), transaction.atomic():
+    @staticmethod
+    def _commit(batch: list[_Work]) -> None:
+        with transaction.atomic():
             _run_grouped(batch)
 
 
@@ -218,9 +232,12 @@ def exclusive(lock_file: Path | None) -> Iterator[None]:
     if lock_file is None:
         yield
         return
-    with lock_file.open("a") as handle:
+    handle = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield  # closing the file gives the lock back
+        yield
+    finally:
+        os.close(handle)  # gives the lock back
 
 
 def writer_lock(directory: Path) -> Path | None:

@@ -19,9 +19,9 @@ from gateway.report import Reporter
 from gateway.route import Router
 from gateway.rules.ids import to_text
 from gateway.rules.policy import GatewayPolicy, Snapshot
-from gateway.rules.types import Envelope, Outcome, Reply, StepFailed
+from gateway.rules.types import Envelope, Reply, StepFailed
 from gateway.sign import Signer
-from gateway.work import Context, Parcel
+from gateway.work import Context, Parcel, Tried
 
 
 class Outbox(Protocol):
@@ -63,8 +63,9 @@ async def receive(way: Way, context: Context, envelope: Envelope, who: dict[str,
     return Reply(250, "2.0.0", f"Ok: queued as {to_text(envelope.id)}")
 
 
-async def send(way: Way, snapshot: Snapshot, parcel: Parcel, gateway: GatewayPolicy) -> list[Outcome]:
-    """One attempt for the recipients of one parcel by one gateway; every one of them gets an outcome."""
+async def send(way: Way, snapshot: Snapshot, parcel: Parcel, gateway: GatewayPolicy, tried: Tried) -> None:
+    """One attempt for the recipients of one parcel by one gateway; every one of them gets an outcome. `tried` hears of
+    them as soon as the next hop is free; they are written when this returns."""
     timed = way.meters.timed
     try:
         route = await timed("route", way.router.route(snapshot, parcel, gateway))
@@ -74,6 +75,6 @@ async def send(way: Way, snapshot: Snapshot, parcel: Parcel, gateway: GatewayPol
         outcomes = await timed("deliver", delivery)
     except StepFailed as failed:
         outcomes = way.reporter.failed(parcel, gateway, failed)
-    outcomes = await timed("report", way.reporter.report(snapshot, parcel, outcomes))
-    way.meters.sent(gateway, outcomes)
-    return outcomes
+    tried(outcomes)
+    written = await timed("report", way.reporter.report(snapshot, parcel, outcomes))
+    way.meters.sent(gateway, written)

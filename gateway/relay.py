@@ -175,7 +175,7 @@ class Relay:
         )
         scheduler = Scheduler(
             database,
-            lambda snapshot, parcel, gateway: pipeline.send(way, snapshot, parcel, gateway),
+            lambda *attempt: pipeline.send(way, *attempt),
             lambda: source.current,
             self._ours,
             owner=self.owner,

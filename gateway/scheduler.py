@@ -22,11 +22,12 @@ from gateway.queue import mail_from_row
 from gateway.rules.gateways import choose, usable
 from gateway.rules.policy import GatewayPolicy, ShapingPolicy, Snapshot
 from gateway.rules.types import Outcome, Stage, State
-from gateway.work import Mail, OpenRecipient, Parcel, recipient_from_row, split_by_domain
+from gateway.work import Mail, OpenRecipient, Parcel, Tried, recipient_from_row, split_by_domain
 
 log = logging.getLogger(__name__)
 
 MAX_RUNNING = 200  # parcels on their way at once, per process
+MAX_UNSETTLED = 40  # of them with outcomes that are not on the disk yet: a kill makes these be sent twice
 MAX_WAITING = 2000  # parcels in memory
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 START_LIMIT = 5.0
@@ -42,7 +43,7 @@ CLAIM_PAUSE_S = 1.0
 # An attempt that ended here says something about the destination, not about the message.
 UNREACHABLE = {Stage.DNS, Stage.CONNECT, Stage.BANNER, Stage.EHLO, Stage.STARTTLS, Stage.TLS, Stage.AUTH}
 
-Send = Callable[[Snapshot, Parcel, GatewayPolicy], Awaitable[list[Outcome]]]
+Send = Callable[[Snapshot, Parcel, GatewayPolicy, Tried], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -113,8 +114,19 @@ class Lane:
             self.closed_until = now + pause_s
 
 
+@dataclass(slots=True)
+class Turn:
+    """One parcel's use of a lane, from its start to the moment when the destination is free for the next."""
+
+    lane: Lane
+    begun: float  # monotonic
+    is_over: bool = False
+    is_tried: bool = False  # the outcomes are known; they may still have to be written
+
+
 class Scheduler:
-    """Decides when each parcel is sent. `send` is the pipeline's; `pools` are those this node can send by."""
+    """Decides when each parcel is sent. `send` is the pipeline's: it tells the outcomes when the destination is free,
+    and returns when they are written. `ours` are the gateways this node can send by."""
 
     def __init__(  # noqa: PLR0913 - what time, chance and the rest of the relay are comes in from outside
         self,
@@ -143,6 +155,7 @@ class Scheduler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: Counter[int | None] = Counter()
         self._running_total = 0
+        self._unsettled = 0
         self._waiting: Counter[int | None] = Counter()
         self._waiting_bytes: Counter[int | None] = Counter()
         self._parcels: dict[int, Parcel] = {}  # all that are in memory, by id()
@@ -229,33 +242,46 @@ class Scheduler:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, lane: Lane, parcel: Parcel) -> None:
-        begun = self._monotonic()
+        turn = Turn(lane, self._monotonic())
         try:
-            outcomes = await self._attempt(lane, parcel)
+            await self._attempt(turn, parcel)
         finally:
-            lane.running -= 1
+            self._unsettled -= turn.is_tried
             self._running[parcel.mail.customer_id] -= 1
             self._running_total -= 1
             self._note_waiting(parcel, -1)
-        self._learn(lane, outcomes, begun)
+            self._end_turn(turn)
         self._pump(lane)
         self._pump_starved()
 
-    async def _attempt(self, lane: Lane, parcel: Parcel) -> list[Outcome]:
+    async def _attempt(self, turn: Turn, parcel: Parcel) -> None:
         """One attempt; whatever nobody expected gives the parcel back, to be tried again a little later."""
         snapshot = self._snapshot()
-        gateway = snapshot.gateways.get(lane.gateway_id)
+        gateway = snapshot.gateways.get(turn.lane.gateway_id)
         if gateway is None or gateway.drained:
             self._give_back(parcel.recipient_ids, 0)
-            return []
+            return
         try:
             if parcel.policy != snapshot.version and not await self._is_still_ours(parcel):
-                return []
-            return await self._send(snapshot, parcel, gateway)
+                return
+            await self._send(snapshot, parcel, gateway, lambda outcomes: self._tried(turn, outcomes))
         except Exception:
             log.exception("attempt failed", extra={"message_id": parcel.mail.id, "domain": parcel.domain})
             self._give_back(parcel.recipient_ids, NO_GATEWAY_S)
-            return []
+
+    def _tried(self, turn: Turn, outcomes: list[Outcome]) -> None:
+        """The next parcel need not wait until these outcomes are written, unless too many are waiting for that."""
+        turn.is_tried = True
+        self._unsettled += 1
+        self._learn(turn.lane, outcomes, turn.begun)
+        if self._unsettled <= MAX_UNSETTLED:
+            self._end_turn(turn)
+            self._pump(turn.lane)
+
+    @staticmethod
+    def _end_turn(turn: Turn) -> None:
+        turn.lane.running -= not turn.is_over
+        turn.is_over = True
 
     async def _is_still_ours(self, parcel: Parcel) -> bool:
         """Somebody may have held or cancelled it while it waited here; whoever does moves the policy version."""

@@ -5,12 +5,16 @@ Mutable on purpose: a message's body is loaded once, prepared and signed once, a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from gateway.rules.policy import CredentialPolicy, CustomerPolicy, Snapshot
-from gateway.rules.types import Address, Category, Pool, TraceEntry
+from gateway.rules.types import Address, Category, Outcome, Pool, TraceEntry
+
+Tried = Callable[[list[Outcome]], None]
+"""Hears what became of an attempt as soon as the next hop is free, before it is written."""
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from gateway import store
 from gateway.rules.policy import GatewayPolicy, ShapingPolicy, Snapshot
 from gateway.rules.types import Address, Category, Outcome, Pool, Reply, Stage, State
 from gateway.scheduler import Lane, Scheduler
-from gateway.work import Mail, OpenRecipient, Parcel
+from gateway.work import Mail, OpenRecipient, Parcel, Tried
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 GOOD1 = GatewayPolicy(1, "good1", Pool.GOOD, "good1.smg.example")
@@ -52,17 +52,20 @@ class World:
         self.database = FakeDatabase()
         self.sent: list[tuple[int, int | None, str]] = []  # gateway, customer, domain
         self.answers: list[asyncio.Future[list[Outcome]]] = []
+        self.written = asyncio.Event()  # outcomes are written at once, unless a test clears it
+        self.written.set()
         self.clock = 1000.0
         self.scheduler = Scheduler(
             self.database, self.send, lambda: self.snapshot, lambda: set(self.snapshot.gateways),  # type: ignore[arg-type]
             owner="me", processes=1, utc_now=lambda: NOW, monotonic=lambda: self.clock, rng=random.Random(1),
         )  # fmt: skip
 
-    async def send(self, snapshot: Snapshot, parcel: Parcel, gateway: GatewayPolicy) -> list[Outcome]:
+    async def send(self, snapshot: Snapshot, parcel: Parcel, gateway: GatewayPolicy, tried: Tried) -> None:
         self.sent.append((gateway.id, parcel.mail.customer_id, parcel.domain))
         answer: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
         self.answers.append(answer)
-        return await answer
+        tried(await answer)
+        await self.written.wait()
 
     async def answer(self, state: State, stage: Stage = Stage.DOT, number: int = 1) -> None:
         for _ in range(number):
@@ -104,6 +107,34 @@ async def test_one_customers_flood_does_not_delay_anothers_single_mail() -> None
     assert len(world.sent) == module.START_LIMIT
     await world.answer(State.DELIVERED, number=2)
     assert 2 in [customer for _, customer, _ in world.sent]
+
+
+async def test_the_next_is_sent_while_outcomes_are_written() -> None:
+    world = World()
+    world.written.clear()
+    world.scheduler.offer([parcel() for _ in range(20)])
+    await settle()
+    await world.answer(State.DELIVERED, number=5)
+    assert len(world.sent) > module.START_LIMIT
+    assert world.scheduler.numbers["running"] == len(world.sent)  # the written-off ones are still under way
+    world.written.set()
+    await settle()
+    assert world.scheduler.numbers["running"] == len(world.sent) - 5
+
+
+async def test_not_too_much_is_delivered_without_being_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_UNSETTLED", 3)
+    world = World(shaping=ShapingPolicy("partner.example", max_connections=2))
+    world.written.clear()
+    world.scheduler.offer([parcel() for _ in range(20)])
+    await settle()
+    while world.answers:
+        await world.answer(State.DELIVERED)
+    assert len(world.sent) == 5  # three whose place was free again, and the two that keep theirs
+    world.written.set()
+    await settle()
+    assert len(world.sent) == 7
+    assert world.scheduler.numbers["running"] == 2
 
 
 async def test_no_customer_takes_all_places() -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from gateway import store
 from gateway.rules.policy import GatewayPolicy, Snapshot
-from gateway.rules.types import Address, Category, Outcome, Pool
-from gateway.scheduler import Lane, Scheduler
-from gateway.work import Mail, OpenRecipient, Parcel
+from gateway.rules.types import Address, Category, Pool
+from gateway.scheduler import Lane, Scheduler, Turn
+from gateway.work import Mail, OpenRecipient, Parcel, Tried
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 GATEWAY = GatewayPolicy(1, "good1", Pool.GOOD, "good1.smg.example")
@@ -37,9 +37,9 @@ class House:
         self.looks += 1
         return self.leased & set(ids)
 
-    async def send(self, _snapshot: Snapshot, parcel: Parcel, _gateway: GatewayPolicy) -> list[Outcome]:
+    async def send(self, _snapshot: Snapshot, parcel: Parcel, _gateway: GatewayPolicy, tried: Tried) -> None:
         self.sent.append(parcel.recipient_ids)
-        return []
+        tried([])
 
 
 def parcel() -> Parcel:
@@ -64,7 +64,7 @@ async def test_a_changed_policy_makes_it_look_again(
 ) -> None:
     house = House()
     house.snapshot, house.leased = replace(house.snapshot, version=version), leased
-    await house.scheduler._attempt(Lane(1, "b.example"), parcel())
+    await house.scheduler._attempt(Turn(Lane(1, "b.example"), 0.0), parcel())
     assert (house.sent, house.looks) == (sent, looks)
 
 
