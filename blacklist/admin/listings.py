@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -62,18 +64,21 @@ class IncidentAdmin(StaffAdmin):
     fields = ["target", "opened_at", "last_listing_at", "closed_at", "listings_table"]
     readonly_fields = ["listings_table"]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
+        rows: QuerySet[Incident] = super().get_queryset(request)
+        return rows.prefetch_related("listings__provider", "listings__ticket")
+
     @admin.display(description=_("lists"))
     def lists(self, obj: Incident) -> str:
-        return ", ".join(obj.listings.values_list("provider__slug", flat=True))
+        return ", ".join(listing.provider.slug for listing in obj.listings.all())
 
     @admin.display(description=_("listings"))
     def listings_table(self, obj: Incident) -> SafeString:
-        rows = obj.listings.select_related("provider")
         return show.table(
             [str(_("list")), str(_("severity")), str(_("since")), str(_("delisted")), str(_("ticket"))],
             [
                 (one.provider, one.severity, _short(one.first_seen), _short(one.delisted_at), _ticket(one))
-                for one in rows
+                for one in obj.listings.all()
             ],
         )
 

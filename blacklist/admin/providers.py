@@ -142,6 +142,10 @@ class TargetAdmin(VerbAdmin):
     filter_horizontal = ["customers"]
     actions = [at_once("check_now", _("Ask all lists now"), check_now)]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Target]:
+        rows: QuerySet[Target] = super().get_queryset(request)
+        return rows.prefetch_related("customers")
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["value"] if obj else []
 
@@ -150,7 +154,7 @@ class TargetAdmin(VerbAdmin):
 
     @admin.display(description=_("customers"))
     def owners(self, obj: Target) -> str:
-        return ", ".join(obj.customers.values_list("name", flat=True)[:5])
+        return ", ".join(customer.name for customer in list(obj.customers.all())[:5])
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """The verb saved the customers, too."""

@@ -6,6 +6,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.template.defaultfilters import linebreaksbr
 from django.utils import timezone
 from django.utils.html import format_html
@@ -67,7 +69,6 @@ class DelistingTicketAdmin(StaffAdmin):
         "listing__provider__name",
         "request_ref",
     ]
-    list_select_related = ["listing__target", "listing__provider"]
     ordering = ["next_action_at", "-id"]
     fieldsets = [
         (None, {"fields": ["target", "list_name", "state", "severity", "deadline", "expected_end", "assigned_to"]}),
@@ -100,6 +101,10 @@ class DelistingTicketAdmin(StaffAdmin):
         confirmed("close", _("Close"), desk.close, ReasonForm,
         hint=_("Only the work ends; the listing is what the list says. The customer reads the reason.")),
     ]  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DelistingTicket]:
+        rows: QuerySet[DelistingTicket] = super().get_queryset(request)
+        return rows.select_related("listing__target__gateway", "listing__provider")
 
     def object_actions(self, obj: DelistingTicket) -> list[str]:
         state = State(obj.state)

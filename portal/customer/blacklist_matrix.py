@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db.models import Max, Q, QuerySet
+from django.utils import timezone
 
 from blacklist.models import Listing, Provider, Result, Target
 from gateway.models import Customer
@@ -16,13 +17,19 @@ KNOWN = ("listed", "not_listed")
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One pair. `state`: listed | not_listed | unknown | '' (never asked); `listing` where a page tells more."""
+    """One pair. `state`: listed | not_listed | unknown | '' (never asked); `listing` where a page tells more;
+    `last_good` of what is unknown now."""
 
     state: str
     provider: Provider
     result: Result | None = None
     listing: Listing | None = None
     last_good: datetime | None = None
+
+    @property
+    def asked_at(self) -> str:
+        """In the reader's zone. Not left to a template's filter: a page has a thousand cells."""
+        return f"{timezone.localtime(self.result.at):%Y-%m-%d %H:%M}" if self.result else ""
 
 
 @dataclass(slots=True)
@@ -52,17 +59,15 @@ class Row:
 
 def visible_targets(customer: Customer) -> QuerySet[Target]:
     """The customer's own targets, and our gateways' addresses, which carry their mail."""
-    own = Q(customers=customer) | Q(gateway__isnull=False)
-    return Target.objects.filter(own, is_active=True).select_related("gateway").distinct()
+    own = Target.objects.filter(customers=customer).values("pk")
+    return Target.objects.filter(Q(pk__in=own) | Q(gateway__isnull=False))
 
 
 def matrix(targets: Sequence[Target]) -> tuple[list[Provider], list[Row]]:
     """(lists with any result, a row per target with a cell per list)."""
-    newest = _newest(targets, Q())
+    newest, good = _newest(targets)
     providers = list(Provider.objects.filter(pk__in={provider for _, provider in newest}).order_by("name"))
     listings = _open_listings(targets)
-    unknown = [key for key, result in newest.items() if result.status not in KNOWN]
-    good = _newest(targets, Q(status__in=KNOWN)) if unknown else {}
     rows = []
     for target in targets:
         keys = [(target.pk, provider.pk) for provider in providers]
@@ -82,18 +87,23 @@ def _cell(provider: Provider, result: Result | None, listing: Listing | None, go
         state = "listed"  # open until a clean answer is confirmed
     elif listing is None and state == "listed":
         state = "unknown"  # not confirmed
-    return Cell(state, provider, result, listing, good.at if good else None)
+    return Cell(state, provider, result, listing, good.at if good and state == "unknown" else None)
 
 
 Key = tuple[int, int]
 
 
-def _newest(targets: Sequence[Target], only: Q) -> dict[Key, Result]:
-    rows = Result.objects.filter(only, target__in=targets).exclude(status="not_applicable").order_by()
-    newest = rows.values("target", "provider").annotate(newest=Max("id")).values_list("newest", flat=True)
-    return {(one.target_id, one.provider_id): one for one in Result.objects.filter(pk__in=list(newest))}
+def _newest(targets: Sequence[Target]) -> tuple[dict[Key, Result], dict[Key, Result]]:
+    """(newest result, newest one that says listed or not listed) of each pair."""
+    asked = Result.objects.filter(target__in=targets).exclude(status="not_applicable").order_by()
+    known = Max("id", filter=Q(status__in=KNOWN))
+    pairs = list(asked.values_list("target", "provider").annotate(newest=Max("id"), known=known))
+    wanted = {pk for pair in pairs for pk in pair[2:]}
+    results = Result.objects.only("target", "provider", "status", "reason", "at").in_bulk(wanted)
+    newest = {(target, provider): results[pk] for target, provider, pk, _known in pairs}
+    return newest, {(target, provider): results[pk] for target, provider, _newest, pk in pairs if pk}
 
 
 def _open_listings(targets: Sequence[Target]) -> dict[Key, Listing]:
     rows = Listing.objects.filter(target__in=targets, delisted_at__isnull=True, is_confirmed=True)
-    return {(one.target_id, one.provider_id): one for one in rows.select_related("provider")}
+    return {(one.target_id, one.provider_id): one for one in rows}

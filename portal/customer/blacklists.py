@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from django import forms
@@ -10,6 +11,7 @@ from django.contrib import messages as notes
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -43,12 +45,8 @@ class MuteForm(forms.Form):
 
 def visible_listings(customer: Customer) -> QuerySet[Listing]:
     """Listings of the customer's targets and of our gateways; suspected ones are support's business until confirmed."""
-    mine = Q(target__customers=customer) | Q(target__gateway__isnull=False)
-    return (
-        Listing.objects.filter(mine, is_confirmed=True)
-        .select_related("target__gateway", "provider", "ticket")
-        .distinct()
-    )
+    rows = Listing.objects.filter(target__in=visible_targets(customer), is_confirmed=True)
+    return rows.select_related("target__gateway", "provider", "ticket")
 
 
 def access_listing(request: HttpRequest, pk: int) -> Listing:
@@ -60,20 +58,21 @@ def overview(request: HttpRequest) -> HttpResponse:
     """The matrix, 25 targets a page, own ones first, and what changed in the last 30 days."""
     customer = access_customer(request)
     wanted = request.GET.get("q", "").replace("\x00", "").strip().lower()[:253]
-    targets = visible_targets(customer)
-    if wanted:
-        targets = targets.filter(value__contains=wanted)
+    targets = (
+        visible_targets(customer).filter(is_active=True, value__contains=wanted).select_related("gateway")
+    )
     ordered = sorted(targets, key=lambda target: (target.gateway_id is not None, target.role, target.value))
     number = _page_number(request, len(ordered))
     providers, rows = matrix(ordered[(number - 1) * PER_PAGE : number * PER_PAGE])
+    listings = _open_or_changed(customer)
     context = {
         "q": wanted, "rows": rows, "providers": providers, "number": number, "pages": max(1,
         -(-len(ordered) // PER_PAGE)),
-        "total": len(ordered), "to_watch": _is_anything_to_watch(customer),
-        "open": visible_listings(customer).filter(delisted_at__isnull=True)[:SOME],
-        "changes": _changes(customer),
-        "last_run": _last_run(), "next_run": schedules.next_slot(),
-        "running": CheckRun.objects.filter(finished_at__isnull=True).first(),
+        "total": len(ordered), "to_watch": not ordered and _is_anything_to_watch(customer),
+        "open": [one for one in listings if one.delisted_at is None][:SOME],
+        "changes": _changes(listings),
+        "next_run": schedules.next_slot(),
+        **_runs(),
     }  # fmt: skip
     return render(request, "customer/blacklists/overview.html", context)
 
@@ -89,21 +88,32 @@ def _page_number(request: HttpRequest, total: int) -> int:
     return min(max(int(text), 1), last) if text.isdigit() and len(text) < 6 else 1
 
 
-def _last_run() -> CheckRun | None:
-    return CheckRun.objects.filter(kind=CheckRun.Kind.DAILY, finished_at__isnull=False).first()
+def _runs() -> dict[str, CheckRun | None]:
+    """The latest daily check that is done, and the one that is running."""
+    done = CheckRun.objects.filter(kind=CheckRun.Kind.DAILY, finished_at__isnull=False)
+    runs = list(CheckRun.objects.filter(Q(finished_at=None) | Q(pk__in=done.values("pk")[:1])))
+    return {
+        "last_run": next((run for run in runs if not run.is_running), None),
+        "running": next((run for run in runs if run.is_running), None),
+    }
 
 
-def _changes(customer: Customer) -> list[dict[str, Any]]:
+def _open_or_changed(customer: Customer) -> list[Listing]:
+    """The latest listings that are open, and those with the latest changes; newest first."""
+    rows = visible_listings(customer)
+    still_open = rows.filter(delisted_at__isnull=True)
+    changed = rows.order_by(Coalesce("delisted_at", "first_seen").desc())
+    wanted = [some.values("pk")[:SOME] for some in (still_open, changed)]
+    return list(rows.filter(Q(pk__in=wanted[0]) | Q(pk__in=wanted[1])))
+
+
+def _changes(listings: list[Listing]) -> list[dict[str, Any]]:
     """Beginnings and ends of listings, newest first."""
     since = timezone.now() - CHANGES_FOR
-    rows = visible_listings(customer)
-    changes: list[dict[str, Any]] = [
-        {"at": one.first_seen, "listing": one, "state": "listed"}
-        for one in rows.filter(first_seen__gte=since)[:SOME]
-    ]
-    ended = rows.filter(delisted_at__gte=since).order_by("-delisted_at")[:SOME]
-    changes += [{"at": one.delisted_at, "listing": one, "state": "ended"} for one in ended]
-    return sorted(changes, key=lambda row: row["at"], reverse=True)[:SOME]
+    moments = [(one.first_seen, one, "listed") for one in listings]
+    moments += [(one.delisted_at, one, "ended") for one in listings if one.delisted_at]
+    latest = sorted((one for one in moments if one[0] >= since), key=itemgetter(0), reverse=True)[:SOME]
+    return [{"at": at, "listing": listing, "state": state} for at, listing, state in latest]
 
 
 @page("POST")

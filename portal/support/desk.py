@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.functional import Promise
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from blacklist.models import DelistingTicket
@@ -21,6 +23,7 @@ from portal.support.base import staff_page
 
 WITHIN = timedelta(hours=24)  # for what has no deadline of its own
 MOST = 100  # of each kind
+PARTS_KEPT_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,14 @@ def desk(request: HttpRequest) -> HttpResponse:
         "tasks": found,
         "late": sum(task.deadline is not None and task.deadline < now for task in found),
         "now": now,
-        "parts": [part for part in status.parts() if part.state in (status.DEGRADED, status.DOWN)],
+        "parts": [part for part in _parts() if part.state in (status.DEGRADED, status.DOWN)],
     }
     return render(request, "support/desk.html", context)
+
+
+def _parts() -> list[status.Part]:
+    """Kept for some seconds, because the desk has enough to ask; by language, because sentences are in one."""
+    return cache.get_or_set(f"parts:{get_language()}", status.parts, PARTS_KEPT_S) or []
 
 
 def tasks() -> Iterator[Task]:

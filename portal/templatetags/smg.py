@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from datetime import datetime
@@ -29,6 +30,7 @@ _numbers = itertools.count(1)
 
 
 @register.simple_tag
+@functools.cache
 def icon(name: str) -> SafeString:
     return format_html(
         '<svg class="icon" aria-hidden="true"><use href="{}#{}"/></svg>', static("icons.svg"), name
@@ -38,7 +40,12 @@ def icon(name: str) -> SafeString:
 @register.simple_tag
 def chip(kind: str, value: object) -> SafeString:
     """{% chip "state" recipient.state %}: icon, word and colour, never colour alone."""
-    found = chip_of(kind, str(value))
+    return _chip(kind, str(value), get_language())
+
+
+@functools.lru_cache(1000)  # a matrix has hundreds of them
+def _chip(kind: str, value: str, _language: str | None) -> SafeString:
+    found = chip_of(kind, value)
     return format_html('<span class="chip {}">{} {}</span>', found.tone, icon(found.icon), found.word)
 
 

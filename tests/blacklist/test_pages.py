@@ -1,6 +1,8 @@
 """The customer's and support's pages: works, colleague, stranger, viewer, wrong method, bad id;
 nothing of a stranger's."""
 
+from datetime import timedelta
+
 import pytest
 from django.core.cache import cache
 from django.test import Client
@@ -82,6 +84,28 @@ def test_the_matrix_says_what_is_known_and_what_is_not(world):
     assert "192.0.2.10" in text  # our gateway, which carries ACME's mail
     assert text.count("Could not be checked") >= 2
     assert "no answer" in text
+
+
+def test_a_search_without_a_match_says_so_and_can_be_changed(world):
+    text = login(world.alice).get(reverse("blacklists"), {"q": "nowhere"}).content.decode()
+    assert "Nothing matches." in text
+    assert 'value="nowhere"' in text
+    assert "Nothing was asked yet" not in text
+    assert "acme.example" in text  # what is listed is not searched
+
+
+def test_the_latest_changes_are_those_of_the_latest_month(world):
+    """Beginnings and ends, newest first: an old listing that ended just now is one change, not two."""
+    now = timezone.now()
+    old, other = of_acme(), Listing.objects.get(target__value="192.0.2.10")
+    old.first_seen, old.delisted_at = now - timedelta(days=60), now
+    other.first_seen, other.delisted_at = now - timedelta(days=3), now - timedelta(days=2)
+    for listing in (old, other):
+        listing.save(update_fields=["first_seen", "delisted_at"])
+    changes = login(world.alice).get(reverse("blacklists")).context["changes"]
+    assert [(change["listing"].pk, change["state"]) for change in changes] == [
+        (old.pk, "ended"), (other.pk, "ended"), (other.pk, "listed"),
+    ]  # fmt: skip
 
 
 def test_strangers_get_404_and_the_logged_out_the_door(world):
