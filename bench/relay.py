@@ -92,21 +92,26 @@ def ours(shared: House, name: str, **settings: str) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def ours_on_postgres(shared: House) -> Iterator[Server]:
-    """PostgreSQL with fsync, as in production."""
-    database = services.start_postgres(shared.daemons)
+def durable_postgres(daemons: services.Services) -> Iterator[services.Daemon]:
+    """PostgreSQL with fsync, as in production; relays that are made meanwhile are on it."""
+    database = services.start_postgres(daemons)
     database.stop()
     command = [part.replace("=off", "=on") for part in database.process.args]  # type: ignore[union-attr]
-    database = shared.daemons.start(
+    again = daemons.start(
         "postgres", command, database.directory, port=database.port, ready=services._pg_ready
     )
-    os.environ["DATABASE_URL"] = f"postgres://smg@127.0.0.1:{database.port}/smg"
+    os.environ["DATABASE_URL"] = database.extra["url"]
     try:
-        with ours(shared, "ours-postgres") as server:
-            server.parts["postgres"] = database.process.pid
-            yield server
+        yield again
     finally:
         del os.environ["DATABASE_URL"]
+
+
+@contextlib.contextmanager
+def ours_on_postgres(shared: House) -> Iterator[Server]:
+    with durable_postgres(shared.daemons) as database, ours(shared, "ours-postgres") as server:
+        server.parts["postgres"] = database.process.pid
+        yield server
 
 
 @contextlib.contextmanager
