@@ -11,6 +11,7 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -281,6 +282,7 @@ def _fuse_limits(read: _Reader, default: Limits) -> Limits:
     )
 
 
+@lru_cache(maxsize=256)  # a gateway's next hop is read anew with every message
 def parse_endpoint(text: str, default_port: int, name: str = "endpoint") -> Endpoint:
     """'unix:/path', 'tcp:host:port', 'host:port', '[::1]:port' or 'host' -> Endpoint; raises ConfigError."""
     if text.startswith(("unix:", "/")):

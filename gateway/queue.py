@@ -42,7 +42,7 @@ class MailQueue:
         mail = _mail(envelope, verdict)
         recipients = self._open_recipients(envelope)
         new = NewMessage(
-            message=_message_row(envelope, verdict, customer, self._hostname),
+            message=_message_row(envelope, mail, verdict, customer, self._hostname),
             recipients=[
                 self._recipient_row(envelope, mail, recipient, lease=lease) for recipient in recipients
             ],
@@ -130,7 +130,7 @@ def _mail(envelope: Envelope, verdict: Verdict) -> Mail:
 
 
 def _message_row(
-    envelope: Envelope, verdict: Verdict, customer: CustomerPolicy, hostname: str
+    envelope: Envelope, mail: Mail, verdict: Verdict, customer: CustomerPolicy, hostname: str
 ) -> dict[str, Any]:
     sender = str(envelope.sender) if envelope.sender else ""
     return {
@@ -152,7 +152,7 @@ def _message_row(
         "eight_bit": envelope.eight_bit,
         "smtputf8": envelope.smtputf8,
         "require_tls": envelope.require_tls,
-        "tls_optional": _tls_optional(envelope.body),
+        "tls_optional": mail.tls_optional,
         "ret": envelope.ret,
         "envid": envelope.envid[:100],
         "category": verdict.category.value,
@@ -164,7 +164,7 @@ def _message_row(
 
 def _message_id(envelope: Envelope, hostname: str) -> str:
     """The client's, else the one that the sign step puts in."""
-    found = headers.find(headers.split(envelope.body).fields, b"message-id")
+    found = headers.find(headers.read_fields(envelope.body), b"message-id")
     if found:
         return headers.decode_text(found[0])
     return headers.own_message_id(envelope, envelope.sender.domain if envelope.sender else hostname)
@@ -172,7 +172,7 @@ def _message_id(envelope: Envelope, hostname: str) -> str:
 
 def _tls_optional(body: bytes) -> bool:
     """The author would rather have it delivered than encrypted (RFC 8689 5)."""
-    return [value.lower() for value in headers.find(headers.split(body).fields, b"tls-required")] == [b"no"]
+    return [value.lower() for value in headers.find(headers.read_fields(body), b"tls-required")] == [b"no"]
 
 
 def mail_from_row(row: Any) -> Mail:

@@ -193,8 +193,9 @@ class Reporter:
     ) -> None:
         """A destination that refuses our address is left alone from there, and tried by another of the same pool."""
         for outcome in settlement.outcomes:
-            found = classify_reply(outcome.reply, outcome.stage)
-            if outcome.state != State.QUEUED or not found.bars_gateway or outcome.gateway_id is None:
+            if outcome.state != State.QUEUED or outcome.gateway_id is None:
+                continue
+            if not classify_reply(outcome.reply, outcome.stage).bars_gateway:
                 continue
             bar = (outcome.gateway_id, parcel.domain, now + BAR, str(outcome.reply))
             await self._database.write(store.set_bars, bar)
