@@ -125,10 +125,11 @@ class NextHop:
 
     Recipients whose address begins with 'nobody' do not exist (550)."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.book = Book()
         self.mood = "ok"
-        self.port = 0
+        self.host = host
+        self.port = port
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="next-hop", daemon=True)
@@ -153,7 +154,7 @@ class NextHop:
 
     async def _listen(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 26)
+            self._server = await asyncio.start_server(self._serve, self.host, self.port, limit=1 << 26)
             self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:

@@ -13,9 +13,7 @@ MAX_LINE_BYTES = 2048  # RFC 5321 says 512; servers exceed it
 MAX_LINES = 100
 MAX_REPLY_BYTES = 32 * 1024
 MAX_UNREAD = 300  # replies nobody has asked for: more than any pipelined group of ours can cause
-MAX_UNREAD_BYTES = (
-    128 * 1024
-)  # in all of them; a group's replies have 30 KiB when every one is as long as may be
+MAX_UNREAD_BYTES = 128 * 1024  # in all of them; a group's replies have 30 KiB at most when each is in order
 
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 
