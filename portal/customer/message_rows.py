@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
-from django.db.models import Prefetch
+from django.db.models import Prefetch, QuerySet
 
 from gateway.models import Message, Recipient
+from portal.windows import Found
 
 FEW = 20  # recipients that a list reads of each message; one may have a thousand
 SOME_RECIPIENTS = Prefetch("recipients", Recipient.objects.order_by("id")[:FEW], to_attr="some_recipients")
@@ -19,6 +21,19 @@ class Row:
     state: str
     first_address: str
     more: int  # recipients beside the first
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    rows: list[Row]
+    next_cursor: str  # '' = there is nothing older
+    searched_to: datetime | None = None  # the page is not full because its time was up here
+
+
+def page_of(found: Found, messages: QuerySet[Message]) -> Page:
+    """The rows of what was found, newest first, read from `messages`."""
+    read = messages.filter(pk__in=found.ids).order_by("-id").prefetch_related(SOME_RECIPIENTS)
+    return Page(rows_of(read), found.next_cursor, found.searched_to)
 
 
 def rows_of(messages: Iterable[Message]) -> list[Row]:

@@ -2,31 +2,28 @@
 
 Made for ten million rows. Ids grow with time, so a time range is an id range; pages go by the last id, never by offset;
 nothing is ever counted. Filters on recipients walk the recipients (newest first, by their own indexes), the others walk
-the messages; both go back window by window (windows.py) and stop when a page is full or its time is used up: the page
-then says how far it got, and its cursor goes on from there.
+the messages; both go back window by window (portal/windows.py) and stop when a page is full or its time is used up.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
-from django.db.models import Q, QuerySet, prefetch_related_objects
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from gateway.models import Customer, Gateway, Message, Recipient
-from gateway.rules.ids import EPOCH_MS, created_ms, first_id, from_text
-from portal.customer.message_rows import SOME_RECIPIENTS, Row, rows_of
-from portal.customer.windows import windows
+from gateway.rules.ids import EPOCH_MS, first_id, from_text
+from portal.customer.message_rows import Page, Row, page_of
+from portal.windows import Look, before, gather, id_at, too_late, windows
 
 PAGE_SIZE = 50
 RECIPIENTS_AT_ONCE = 400  # read from the recipients' index before asking for their messages
-CLOCKS = timedelta(minutes=1)  # the relays' clocks may be ahead of ours by this
 LONGEST_DATA = timedelta(hours=1)  # a recipient's id is made after its message's, within one transaction
 OPEN = ("queued", "held")
 FILTERS = ("q", "sender", "recipient", "status", "category", "gateway", "reply")
@@ -75,25 +72,18 @@ class MessageFilter(forms.Form):
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    rows: list[Row]
-    next_cursor: str  # '' = there is nothing older
-    searched_to: datetime | None = None  # the page is not full because its time was up here
-
-
 def search(
     customer: Customer, wanted: dict[str, Any], *, cursor: str = "", size: int = PAGE_SIZE, after: int = 0
 ) -> Page:
     """One page of the customer's messages, newest first. `wanted` is MessageFilter.cleaned_data; a cursor that makes no
     sense counts as none. Only messages with a greater id than `after`, if that is given."""
-    before = int(cursor) if cursor.isdigit() and len(cursor) < 20 else None
-    ids = _ids(wanted, after)
-    recipients = recipient_filter(wanted)
-    if recipients:
-        return _by_recipients(customer, wanted, recipients, ids, before, size)
-    messages = Message.objects.filter(message_filter(wanted), customer=customer)
-    return _by_messages(messages, ids, before, size, at_once=is_served(wanted))
+    least, end = _ids(wanted, after)
+    if recipient_filter(wanted):
+        look, latest = _by_recipients(customer, wanted, least, end), _later(end)
+    else:
+        look, latest = _by_messages(customer, wanted, size), end
+    spans = windows(least, before(cursor, latest), at_once=is_served(wanted))
+    return page_of(gather(look, spans, least, size), Message.objects.filter(customer=customer))
 
 
 def every_page(customer: Customer, wanted: dict[str, Any]) -> Iterator[list[Row]]:
@@ -146,11 +136,9 @@ def id_range(wanted: dict[str, Any]) -> tuple[int, int | None]:
     """(least id, first id that is too late or None) of the time range."""
     chosen = wanted.get("range") or "24h"
     if chosen in RANGES:
-        return _id_at(timezone.now() - RANGES[chosen]), None
+        return id_at(timezone.now() - RANGES[chosen]), None
     start, end = wanted.get("start"), wanted.get("end")
-    return _id_at(_midnight(start)) if start else 0, _id_at(
-        _midnight(end) + timedelta(days=1)
-    ) if end else None
+    return id_at(_midnight(start)) if start else 0, id_at(_midnight(end) + timedelta(days=1)) if end else None
 
 
 def _by_id(text: str, prefix: str) -> Q:
@@ -162,11 +150,11 @@ def _by_id(text: str, prefix: str) -> Q:
 
 def _ids(wanted: dict[str, Any], after: int) -> tuple[int, int]:
     """(least id, first id that is too late) of the messages; what is looked for by id is found at any time."""
-    now = _id_at(timezone.now() + CLOCKS)
+    now = too_late()
     if wanted.get("id"):
         return after + 1, now
-    least, too_late = id_range(wanted)
-    return max(least, after + 1), min(now, too_late or now)
+    least, end = id_range(wanted)
+    return max(least, after + 1), min(now, end or now)
 
 
 def is_served(wanted: dict[str, Any]) -> bool:
@@ -179,53 +167,25 @@ def is_served(wanted: dict[str, Any]) -> bool:
     return given in ([], ["recipient"], ["status"], ["category"])
 
 
-def _by_messages(
-    messages: QuerySet[Message], ids: tuple[int, int], before: int | None, size: int, *, at_once: bool
-) -> Page:
-    least, too_late = ids
-    found: list[Message] = []
-    low = too_late
-    for low, high in windows(least, min(too_late, before or too_late), at_once=at_once):
-        window = messages.filter(id__gte=low, id__lt=high)
-        found += window.order_by("-id")[: size + 1 - len(found)]
-        if len(found) > size:
-            return Page(_shown(found[:size]), str(found[size - 1].id))
-    return _stopped(_shown(found), low, least)
+def _by_messages(customer: Customer, wanted: dict[str, Any], size: int) -> Look:
+    messages = Message.objects.filter(message_filter(wanted), customer=customer).order_by("-id")
+
+    def look(low: int, high: int) -> Iterator[tuple[int, int]]:
+        ids = messages.filter(id__gte=low, id__lt=high).values_list("id", flat=True)[: size + 1]
+        return ((pk, pk) for pk in ids)
+
+    return look
 
 
-def _by_recipients(
-    customer: Customer,
-    wanted: dict[str, Any],
-    condition: Q,
-    ids: tuple[int, int],
-    before: int | None,
-    size: int,
-) -> Page:
-    """Walk the recipients, newest first, and gather their messages until the page is full."""
-    least, too_late = ids
+def _by_recipients(customer: Customer, wanted: dict[str, Any], least: int, end: int) -> Look:
+    """Walk the recipients of the messages with these ids."""
     walk = Recipient.objects.filter(
-        condition, customer=customer, message_id__gte=least, message_id__lt=too_late
+        recipient_filter(wanted), customer=customer, message_id__gte=least, message_id__lt=end
     )
     of_message = message_filter(wanted, "message__")
     if of_message:
         walk = walk.filter(of_message, message__customer=customer)  # named again: its indexes begin with it
-    latest = _later(too_late, LONGEST_DATA)
-    found: dict[int, None] = {}
-    low, last = latest, 0
-    for low, high in windows(least, min(latest, before or latest), at_once=is_served(wanted)):
-        for pk, message_id in _walk(walk.filter(id__gte=low), high):
-            if message_id not in found and len(found) == size:
-                return Page(_rows(customer, list(found)), str(last))
-            found[message_id] = None
-            last = pk
-    return _stopped(_rows(customer, list(found)), low, least)
-
-
-def _stopped(rows: list[Row], low: int, least: int) -> Page:
-    """The last page, or one whose time was up at `low`."""
-    if low <= least:
-        return Page(rows, "")
-    return Page(rows, str(low), datetime.fromtimestamp(created_ms(low) / 1000, UTC))
+    return lambda low, high: _walk(walk.filter(id__gte=low), high)
 
 
 def _walk(recipients: QuerySet[Recipient], before: int) -> Iterator[tuple[int, int]]:
@@ -242,16 +202,6 @@ def _walk(recipients: QuerySet[Recipient], before: int) -> Iterator[tuple[int, i
         before = pairs[-1][0]
 
 
-def _rows(customer: Customer, ids: list[int]) -> list[Row]:
-    messages = Message.objects.filter(customer=customer, id__in=ids) if ids else []
-    return _shown(sorted(messages, key=lambda message: -message.id))
-
-
-def _shown(messages: list[Message]) -> list[Row]:
-    prefetch_related_objects(messages, SOME_RECIPIENTS)
-    return rows_of(messages)
-
-
 def _address(text: str, whole: str, domain: str) -> Q:
     """'dora@example.org' is an address, '@example.org' and 'example.org' are domains, 'dora@' a local part."""
     text = text.strip()
@@ -263,13 +213,9 @@ def _address(text: str, whole: str, domain: str) -> Q:
     return Q(**{domain: host.lower()})
 
 
-def _id_at(moment: datetime) -> int:
-    ms = int(moment.astimezone(UTC).timestamp() * 1000)
-    return first_id(max(ms, EPOCH_MS))
-
-
-def _later(number: int, by: timedelta) -> int:
-    return number + first_id(EPOCH_MS + int(by.total_seconds() * 1000))
+def _later(number: int) -> int:
+    """A position of recipients behind those of all messages before `number`."""
+    return number + first_id(EPOCH_MS + int(LONGEST_DATA.total_seconds() * 1000))
 
 
 def _midnight(day: date) -> datetime:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
 import ipaddress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django import forms
 from django.contrib import messages as notes
 from django.core.exceptions import ValidationError
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -20,13 +23,15 @@ from gateway.models import Customer, Message, Recipient
 from gateway.rules.ids import from_text
 from portal import consent
 from portal.access import actor
-from portal.customer.message_rows import SOME_RECIPIENTS, Row, rows_of
+from portal.customer.message_rows import Page, page_of
+from portal.customer.message_search import PAGE_SIZE
 from portal.forms import add_errors
 from portal.models import ContentLook
-from portal.support.base import RANGE_CHOICES, RANGES, TooSlowError, bounded, id_since, staff_page
+from portal.support.base import RANGE_CHOICES, TooSlowError, bounded, id_since, span_of, staff_page
+from portal.windows import BUDGET_S, before, gather, too_late, windows
 
-MOST = 100
 MOST_CUSTOMERS = 2000
+PATIENCE_S = 1.0  # of somebody who searches further back
 SHOWN_CHARS = 64 * 1024
 
 
@@ -46,77 +51,79 @@ class BreakGlassForm(forms.Form):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    rows: list[Row]
-    problem: str = ""
+class Question:
+    """What a search term asks of the log; no condition = nothing of that kind fits."""
+
+    messages: Q | None = None
+    recipients: Q | None = None
+    is_served: bool = False  # by indexes
+    anytime: bool = False  # found whenever it was
 
 
 @staff_page("GET")
 def message_search(request: HttpRequest) -> HttpResponse:
     form = SearchForm(request.GET or None)
-    found = Found([])
+    found, problem = Page([], ""), ""
     if form.is_bound and form.is_valid():
-        found = search(form.cleaned_data["q"].strip(), RANGES.get(form.cleaned_data["range"], RANGES["24h"]))
-    context = {"form": form, "found": found, "searched": form.is_bound, "most": MOST}
+        term, cursor = form.cleaned_data["q"].strip(), request.GET.get("before", "")
+        try:
+            with bounded():
+                found = search(term, span_of(request), cursor)
+        except TooSlowError:
+            problem = _("This takes too long. Choose a shorter time.")
+    context = {"form": form, "found": found, "problem": problem, "searched": form.is_bound}
     return render(request, "support/messages.html", context)
 
 
-def search(term: str, span: timedelta) -> Found:
-    """The latest messages that fit; an id is found whenever it was."""
+def search(term: str, span: timedelta, cursor: str = "") -> Page:
+    """One page of the messages that fit, newest first. Who goes on where the time was up waits longer for more."""
+    asked = question(term)
+    least = 0 if asked.anytime else id_since(span)
+    budget_s = PATIENCE_S if cursor else BUDGET_S
+    spans = windows(least, before(cursor, too_late()), at_once=asked.is_served, budget_s=budget_s)
+    found = gather(lambda low, high: _look(asked, low, high), spans, least, PAGE_SIZE)
+    return page_of(found, Message.objects.select_related("customer"))
+
+
+def question(term: str) -> Question:
     try:
-        with bounded():
-            return Found(rows_of(_newest(_ids(term, span))))
-    except TooSlowError:
-        return Found([], _("This takes too long. Choose a shorter time."))
-
-
-def _newest(ids: set[int]) -> list[Message]:
-    rows = Message.objects.filter(pk__in=sorted(ids, reverse=True)[:MOST]).select_related("customer")
-    return list(rows.order_by("-id").prefetch_related(SOME_RECIPIENTS))
-
-
-def _ids(term: str, span: timedelta) -> set[int]:
-    """Message ids by what the term is, most exact first."""
-    try:
-        return {from_text(term)}
+        return Question(messages=Q(id=from_text(term)), is_served=True, anytime=True)
     except ValueError:
         pass
     if term.startswith("<") and term.endswith(">"):
-        return _messages(Q(message_id=term))
-    since = id_since(span)
+        return Question(messages=Q(message_id=term), is_served=True, anytime=True)
     if _is_ip(term):
-        return _messages(Q(client_ip=term, id__gte=since))
+        return Question(messages=Q(client_ip=term))
     if "@" in term:
-        return _by_address(term, since)
-    by_answer = _recipients(Q(text__icontains=term) | Q(remote_host=term.lower()), since)
+        return _of_address(term)
+    answer = Q(text__icontains=term) | Q(remote_host=term.lower())
     if "." not in term or " " in term:
-        return by_answer
+        return Question(recipients=answer)
     domain = term.lower()
-    by_sender = _messages(Q(sender_domain=domain, id__gte=since))
-    return by_answer | by_sender | _recipients(_everybody() & Q(domain=domain), since)
+    return Question(messages=Q(sender_domain=domain), recipients=answer | Q(domain=domain))
 
 
-def _by_address(term: str, since: int) -> set[int]:
+def _of_address(term: str) -> Question:
+    """All customers by name: so the indexes by customer serve a search over all of them."""
     local, _at, domain = term.rpartition("@")
     address = f"{local}@{domain.lower()}"
-    everybody = _everybody()
-    by_sender = _messages(everybody & Q(sender=address, id__gte=since))
-    return by_sender | _recipients(everybody & Q(address=address), since)
+    customers = list(Customer.objects.values_list("pk", flat=True)[:MOST_CUSTOMERS])
+    everybody = Q(customer__in=customers) | Q(customer=None)
+    return Question(everybody & Q(sender=address), everybody & Q(address=address), is_served=True)
 
 
-def _everybody() -> Q:
-    """All customers by name: so the indexes by customer serve a search over all of them."""
-    customers = Customer.objects.values_list("pk", flat=True)[:MOST_CUSTOMERS]
-    return Q(customer__in=list(customers)) | Q(customer=None)
+def _look(asked: Question, low: int, high: int) -> Iterator[tuple[int, int]]:
+    found = []
+    if asked.messages:
+        found.append(_ids(Message.objects.filter(asked.messages), "id", low, high))
+    if asked.recipients:
+        found.append(_ids(Recipient.objects.filter(asked.recipients), "message_id", low, high))
+    return ((pk, pk) for pk in heapq.merge(*found, reverse=True))
 
 
-def _messages(condition: Q) -> set[int]:
-    return set(Message.objects.filter(condition).order_by("-id").values_list("id", flat=True)[:MOST])
-
-
-def _recipients(condition: Q, since: int) -> set[int]:
-    rows = Recipient.objects.filter(condition, id__gte=since).order_by("-id")
-    return set(rows.values_list("message_id", flat=True)[: 2 * MOST])
+def _ids(rows: QuerySet[Any], name: str, low: int, high: int) -> list[int]:
+    inside = rows.filter(**{f"{name}__gte": low, f"{name}__lt": high}).order_by(f"-{name}")
+    return list(inside.values_list(name, flat=True).distinct()[: PAGE_SIZE + 1])
 
 
 def _is_ip(term: str) -> bool:

@@ -410,3 +410,15 @@ def test_a_search_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(base.TooSlowError), base.bounded(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_sleep(5)")
     assert User.objects.count() == 0  # the connection works on
+
+
+def test_what_took_too_long_is_said(sam: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    from portal.support import base, messages
+
+    def give_up(*args: Any) -> None:
+        raise base.TooSlowError
+
+    monkeypatch.setattr(messages, "search", give_up)
+    page = sam.get(reverse("support_messages"), {"q": "nothing"}).content.decode()
+    assert "This takes too long" in page
+    assert "Nothing fits" not in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,10 +12,13 @@ from django.utils import timezone
 
 from gateway.models import Customer, Message, Recipient
 from gateway.rules.ids import IdMaker
-from portal.customer import windows
+from portal import windows
+from portal.customer.message_rows import Page
 from portal.customer.message_search import is_served, search
-from portal.customer.windows import FIRST, GROWTH
-from tests.factories import Cast
+from portal.models import User
+from portal.support import messages as support
+from portal.windows import FIRST, GROWTH
+from tests.factories import Cast, make_cast
 
 IDS = IdMaker(9)
 MONTH: dict[str, Any] = {"range": "30d"}
@@ -28,6 +32,17 @@ class Watch:
 
     def monotonic(self) -> float:
         return self.now_s
+
+
+@pytest.fixture
+def cast(db: None) -> Cast:
+    return make_cast()
+
+
+def page_of(user: User, address: str) -> str:
+    browser = Client()
+    browser.force_login(user, "django.contrib.auth.backends.ModelBackend")
+    return browser.get(address).content.decode()
 
 
 @pytest.fixture
@@ -81,38 +96,81 @@ def letters(customer: Customer, days: list[int]) -> list[int]:
         message = Message.objects.create(
             id=IDS.next(ms) if ago == days[0] else IdMaker(9).next(ms), customer=customer, received_at=at,
             size_bytes=1, recipient_count=1, subject="needle", sender="a@acme.example", category="spam",
+            sender_domain="acme.example", client_ip="192.0.2.77",
         )  # fmt: skip
         Recipient.objects.create(
             id=message.pk + 1, message=message, customer=customer, address="b@globex.example",
             domain="globex.example", expires_at=at, pool="bad", state="bounced", code=550, text="no needle",
+            remote_host="mx.globex.example",
         )  # fmt: skip
         made.append(message.pk)
     return made
 
 
-@pytest.mark.django_db
+def one_window_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = windows.windows
+    for where in ("portal.customer.message_search.windows", "portal.support.messages.windows"):
+        monkeypatch.setattr(where, lambda *args, **options: real(*args, **(options | {"budget_s": -1.0})))
+
+
+def walk(ask: Callable[[str], Page]) -> tuple[list[int], int]:
+    """(ids found, pages) of a search that is gone through to its end."""
+    found: list[int] = []
+    cursor, pages = "", 0
+    while pages == 0 or cursor:
+        page = ask(cursor)
+        assert not page.searched_to or page.next_cursor
+        found += [row.message.id for row in page.rows]
+        cursor, pages = page.next_cursor, pages + 1
+    return found, pages
+
+
+WINDOWS = 30 * 12 + 1  # of two hours in a month, and the minute that clocks may differ
+
+
 @pytest.mark.parametrize(
     "wanted", [{"q": "needle"}, {"reply": "needle"}, {"q": "needle", "status": "bounced"}]
 )
 def test_a_search_cut_short_goes_on_where_it_stopped(
     wanted: dict[str, str], cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(windows.windows, "__kwdefaults__", {"budget_s": -1.0})  # one window a page
+    one_window_a_page(monkeypatch)
     expected = sorted(letters(cast.acme, [0, 1, 5, 12, 29]), reverse=True)
-    found: list[int] = []
-    cursor, pages = "", 0
-    while pages == 0 or cursor:
-        page = search(cast.acme, MONTH | wanted, cursor=cursor)
-        assert bool(page.searched_to) == bool(page.next_cursor)
-        found += [row.message.id for row in page.rows]
-        cursor, pages = page.next_cursor, pages + 1
-    assert found == expected
-    assert pages == 30 * 12 + 1  # windows of two hours, and the minute that clocks may differ
+    found = walk(lambda cursor: search(cast.acme, MONTH | wanted, cursor=cursor))
+    assert found == (expected, WINDOWS)
 
 
-@pytest.mark.django_db
-def test_the_page_says_how_far_it_got(cast: Cast, alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows.windows, "__kwdefaults__", {"budget_s": -1.0})
-    text = alice.get("/messages/?range=30d&q=no+such").content.decode()
+@pytest.mark.parametrize(
+    "term", ["192.0.2.77", "no needle", "mx.globex.example", "globex.example", "acme.example"]
+)
+def test_supports_search_goes_on_where_it_stopped(
+    term: str, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_window_a_page(monkeypatch)
+    expected = sorted(letters(cast.acme, [0, 1, 5]) + letters(cast.globex, [12, 29]), reverse=True)
+    found = walk(lambda cursor: support.search(term, timedelta(days=30), cursor))
+    assert found == (expected, WINDOWS)
+
+
+@pytest.mark.parametrize("term", ["b@globex.example", "a@acme.example"])
+def test_supports_search_goes_by_pages(term: str, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(support, "PAGE_SIZE", 2)
+    expected = sorted(letters(cast.acme, [0, 1, 5]) + letters(cast.globex, [12, 29]), reverse=True)
+    assert walk(lambda cursor: support.search(term, timedelta(days=30), cursor)) == (expected, 3)
+
+
+def test_the_page_says_how_far_it_got(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_window_a_page(monkeypatch)
+    text = page_of(cast.alice, "/messages/?range=30d&q=no+such")
     assert "Search further back" in text
     assert "Nothing fits these filters" not in text
+
+
+def test_supports_page_says_how_far_it_got(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_window_a_page(monkeypatch)
+    address = "/support/messages/?range=30d&q=192.0.2.77"
+    assert "Nothing fits back to" in page_of(cast.sam, address)
+    letters(cast.acme, [0])
+    text = page_of(cast.sam, address)
+    assert "Searched back to" in text
+    assert "?range=30d&amp;q=192.0.2.77&amp;before=" in text
