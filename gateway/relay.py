@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gateway import maintenance, memory, pipeline, store
@@ -33,9 +34,11 @@ from gateway.judgement import SpamJudge
 from gateway.limits import RateLimiter
 from gateway.metrics import Meters
 from gateway.metrics.gather import Gatherer
+from gateway.metrics.health import Health
 from gateway.metrics.server import MetricsServer, serve_metrics
 from gateway.ndr_mail import NdrMail
 from gateway.outbound.session import Deadlines, Opener
+from gateway.pulse import Pulse
 from gateway.queue import MailQueue
 from gateway.reception import Reception
 from gateway.report import Reporter
@@ -44,6 +47,7 @@ from gateway.rules.gateways import sendable_here
 from gateway.rules.ids import IdMaker
 from gateway.rules.liveness import Watch
 from gateway.rules.policy import Snapshot
+from gateway.rules.readiness import NOT_CONFIGURED, PULSE_S
 from gateway.rules.route_types import TlsObservation
 from gateway.scanners import clamd
 from gateway.scheduler import Scheduler
@@ -71,6 +75,7 @@ FINISH_S = 4.0
 CANCEL_AGAIN_S = 0.2
 MAX_SLOT = 960  # see control/mail.py, which takes what is above
 SLOT_TRIES = 20
+INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of the kernel
 
 
 class NoPolicyError(RuntimeError):
@@ -105,13 +110,16 @@ class Relay:
         index: int = 0,
         listeners: list[Listener] | None = None,
         clock: SteadyClock | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
         self.config = config
         self._clock = clock or SteadyClock()
         utc_now = self._utc_now = self._clock.utc_now
         self._index = index
         self._listeners = listeners
-        self._node = socket.gethostname()
+        self._node = node_name()
+        self._pulse = pulse or Pulse(index + 1)
+        self._health = Health(self._pulse, lambda: self._degraded)
         self.owner = f"{self._node}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._started_at = utc_now()
         self._watch = Watch(self.owner, self._node, _is_alive)
@@ -153,7 +161,10 @@ class Relay:
         )
         if self._index == 0:
             gatherer = Gatherer(self.config, self._node, source, self._utc_now)
-            self._metrics = await serve_metrics(self.config, gatherer.page)
+            self._metrics = await serve_metrics(
+                self.config,
+                {"/metrics": gatherer.page, "/healthz": self._health.live, "/readyz": self._health.ready},
+            )
         self._run_forever()
         log.info("relay ready", extra={"owner": self.owner, "addresses": self.servers.addresses})
 
@@ -246,6 +257,7 @@ class Relay:
             return
         self._tasks = [
             asyncio.ensure_future(parts.scheduler.run()),
+            asyncio.ensure_future(_every(PULSE_S, self._show_life)),
             asyncio.ensure_future(_every(POLICY_S, self._refresh_policy)),
             asyncio.ensure_future(_every(HEARTBEAT_S, self._beat)),
             asyncio.ensure_future(_every(RENEW_S, parts.scheduler.renew)),
@@ -259,6 +271,9 @@ class Relay:
             self._tasks.append(asyncio.ensure_future(_every(MAINTENANCE_S, self._keep_house)))
             self._tasks.append(asyncio.ensure_future(_every(PATROL_S, parts.fuse.patrol)))
             self._tasks.append(asyncio.ensure_future(_every(SPOOL_S, self._clean_spool)))
+
+    async def _show_life(self) -> None:
+        self._pulse.beat(self._index)
 
     async def _refresh_policy(self) -> None:
         if self.parts is not None:
@@ -275,6 +290,7 @@ class Relay:
         if not await database.write(store.beat, (self._heartbeat(self._slot), dead)):
             log.error("others took this process for dead: it starts again, as nothing it leased is its own")
             os.kill(os.getpid(), signal.SIGTERM)
+        self._health.written()
         if dead:
             self._meters.count("smg_leases_taken_over", by=len(dead))
             log.warning("took over from silent processes", extra={"owners": dead})
@@ -293,7 +309,7 @@ class Relay:
         """What this process cannot use just now: {part: what is wrong}."""
         found: dict[str, str] = {}
         if not self.config.clamd:
-            found["antivirus"] = "not configured"
+            found["antivirus"] = NOT_CONFIGURED
         for endpoint in self.config.clamd:
             try:
                 await clamd.ping(endpoint)
@@ -401,6 +417,14 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             log.exception("periodic work failed", extra={"work": getattr(work, "__name__", str(work))})
         await asyncio.sleep(seconds)
+
+
+def node_name() -> str:
+    """The machine's name; in a container with the number of its PID namespace: two containers of one machine (host
+    network, at an update) must not look for each other's processes by number."""
+    namespace = Path("/proc/self/ns/pid").stat().st_ino
+    name = socket.gethostname()
+    return name if namespace == INITIAL_PID_NAMESPACE else f"{name}/{namespace}"
 
 
 def _is_alive(pid: int) -> bool:

@@ -27,6 +27,7 @@ from gateway.codes import code_dictionary
 from gateway.config import Config, ConfigError
 from gateway.doors import PREDECESSORS, Doors
 from gateway.orphans import die_with_parent
+from gateway.pulse import Pulse
 from gateway.relay import Relay
 from gateway.smtp.tls import server_context
 from gateway.spam.tables import shipped
@@ -53,6 +54,7 @@ class Master:
         self._config = config
         self._clock = SteadyClock()
         self._doors = Doors([])
+        self._pulse = Pulse(config.relay_processes)
         self._children: dict[int, tuple[int, float]] = {}  # pid -> (index, started)
         self._old = predecessors()  # pid -> index
         self._failures: dict[int, int] = {}
@@ -94,7 +96,11 @@ class Master:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             relay = Relay(
-                self._config, index=index, listeners=self._doors.for_process(index), clock=self._clock
+                self._config,
+                index=index,
+                listeners=self._doors.for_process(index),
+                clock=self._clock,
+                pulse=self._pulse,
             )
             os._exit(run_process(relay, self._replaced_by(index)))
         self._children[pid] = (index, time.monotonic())

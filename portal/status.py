@@ -16,9 +16,10 @@ from django.utils.translation import gettext_lazy as _
 
 from blacklist.models import CheckRun
 from gateway.models import Worker
+from gateway.rules.readiness import DEGRADED, DOWN, NOT_CONFIGURED, OK
 
 Text = str | Promise
-OK, DEGRADED, DOWN, UNKNOWN = "ok", "degraded", "down", "unknown"
+UNKNOWN = "unknown"
 SILENT_AFTER = timedelta(seconds=90)  # as the pages' banner: a loaded machine may be late with a heartbeat
 OVERDUE_AFTER = timedelta(minutes=5)
 LATEST_RUN = timedelta(hours=26)  # the daily run at 05:00, and an hour for each end of summer time
@@ -78,7 +79,6 @@ def check_relay(workers: list[Worker]) -> Part:
     return Part("relay", label, OK, names, min(worker.started_at for worker in workers))
 
 
-NOT_CONFIGURED = "not configured"  # what the relay says of a part that nobody has set up
 KNOWN_PARTS: dict[str, tuple[Text, Text]] = {
     "antivirus": (_("Virus scanner"), _("Not configured (SMG_CLAMD): mail is not scanned for viruses.")),
 }

@@ -12,7 +12,8 @@ from typing import Any
 
 from gateway import store
 from gateway.config import Config
-from gateway.metrics.page import Counted, page
+from gateway.metrics.page import CONTENT_TYPE, Counted, page
+from gateway.metrics.server import Answer
 from gateway.rules.gauges import Gauge
 from gateway.rules.policy import Snapshot
 from gateway.snapshot import SnapshotSource
@@ -34,12 +35,12 @@ class Gatherer:
         self._slow: list[Gauge] = []
         self._slow_at = float("-inf")
 
-    async def page(self) -> bytes:
+    async def page(self) -> Answer:
         """Raises DatabaseError when the database is away: a scrape that fails is seen, an old one is not."""
         rows = await asyncio.to_thread(store.apart, store.numbers_of, self._node, self._utc_now() - SEEN)
         counted = [Counted(slot, numbers) for slot, numbers in rows]
         gauges = [*self._own(rows), *await self._of_database()]
-        return page(counted, gauges)
+        return Answer(200, page(counted, gauges), CONTENT_TYPE)
 
     async def _of_database(self) -> list[Gauge]:
         if time.monotonic() - self._slow_at > SLOW_EVERY_S:

@@ -1,13 +1,13 @@
-"""The listener of SMG_METRICS_LISTEN: GET /metrics and nothing else. It is for the operator's network only."""
+"""The listener of SMG_METRICS_LISTEN: /metrics, /healthz and /readyz. It is for the operator's network only."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from gateway.config import Config, ConfigError, Endpoint
-from gateway.metrics.page import CONTENT_TYPE
 
 log = logging.getLogger(__name__)
 
@@ -15,14 +15,25 @@ REQUEST_S = 5.0
 REQUEST_BYTES = 8192
 AT_ONCE = 20
 
-MakePage = Callable[[], Awaitable[bytes]]
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a page says."""
+
+    status: int
+    body: bytes
+    content_type: str = "text/plain"
+
+
+BUSY = Answer(503, b"busy\n")
+Pages = Mapping[str, Callable[[], Awaitable[Answer]]]
 
 
 class MetricsServer:
-    """Serves what `make_page` returns; a page that cannot be made is a 503, never an old one."""
+    """Serves `pages` by their paths; a page that cannot be made is a 503, never an old one."""
 
-    def __init__(self, make_page: MakePage) -> None:
-        self._make_page = make_page
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
         self._server: asyncio.Server | None = None
         self._open = 0
 
@@ -50,7 +61,7 @@ class MetricsServer:
         try:
             async with asyncio.timeout(REQUEST_S):
                 head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(await self._answer(head) if self._open <= AT_ONCE else _response(503, b"busy\n"))
+                writer.write(_response(await self._answer(head) if self._open <= AT_ONCE else BUSY))
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             log.debug("a scrape did not come to an end")
@@ -58,31 +69,34 @@ class MetricsServer:
             self._open -= 1
             writer.close()
 
-    async def _answer(self, head: bytes) -> bytes:
+    async def _answer(self, head: bytes) -> Answer:
         method, _, rest = head.partition(b" ")
         if method != b"GET":
-            return _response(405, b"GET only\n")
-        if rest.split(b" ", 1)[0].split(b"?", 1)[0] != b"/metrics":
-            return _response(404, b"/metrics\n")
+            return Answer(405, b"GET only\n")
+        path = rest.split(b" ", 1)[0].split(b"?", 1)[0].decode("latin-1")
+        if path not in self._pages:
+            return Answer(404, " ".join(self._pages).encode() + b"\n")
         try:
-            return _response(200, await self._make_page(), CONTENT_TYPE)
+            return await self._pages[path]()
         except Exception:
-            log.exception("metrics could not be gathered")
-            return _response(503, b"not available\n")
+            log.exception("a page could not be made", extra={"page": path})
+            return Answer(503, b"not available\n")
 
 
-def _response(status: int, body: bytes, content_type: str = "text/plain") -> bytes:
-    fields = {"Content-Type": content_type, "Content-Length": len(body), "Connection": "close"}
-    head = (
-        f"HTTP/1.1 {status} \r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items()) + "\r\n"
-    )
-    return head.encode() + body
+def _response(answer: Answer) -> bytes:
+    fields = {
+        "Content-Type": answer.content_type,
+        "Content-Length": len(answer.body),
+        "Connection": "close",
+    }
+    lines = [f"HTTP/1.1 {answer.status} ", *(f"{name}: {value}" for name, value in fields.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + answer.body
 
 
-async def serve_metrics(config: Config, make_page: MakePage) -> MetricsServer | None:
+async def serve_metrics(config: Config, pages: Pages) -> MetricsServer | None:
     """The listener, if one is configured."""
     if config.metrics_listen is None:
         return None
-    server = MetricsServer(make_page)
+    server = MetricsServer(pages)
     await server.listen(config.metrics_listen)
     return server

@@ -99,6 +99,24 @@ def test_the_kubernetes_example_starts_known_commands_and_probes() -> None:
     assert probed == {"web", "relay"}
 
 
+def test_the_kubernetes_probes_of_the_relay_tell_the_truth() -> None:
+    """The SMTP ports are the parent's: they are open while all relay processes hang."""
+    objects = yaml.safe_load_all((DEPLOY / "kubernetes" / "smg.yaml").read_text())
+    (relay,) = next(one for one in objects if one["kind"] == "DaemonSet")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    probes = {name: relay[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
+    assert {name: probe["path"] for name, probe in probes.items()} == {
+        "startup": "/healthz",
+        "liveness": "/healthz",
+        "readiness": "/readyz",
+    }
+    ports = {port["name"]: port["containerPort"] for port in relay["ports"]}
+    listen = next(one["value"] for one in relay["env"] if one["name"] == "SMG_METRICS_LISTEN")
+    assert {probe["port"] for probe in probes.values()} == {"metrics"}
+    assert listen.endswith(f":{ports['metrics']}")
+
+
 def test_prometheus_understands_the_rules() -> None:
     if not shutil.which("promtool"):
         pytest.skip("promtool is not installed (Debian package prometheus)")

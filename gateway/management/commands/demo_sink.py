@@ -8,6 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+STOP = {signal.SIGTERM, signal.SIGINT}
+
 
 class Command(BaseCommand):
     help = "Runs the demo's mail sink on SMG_DEMO_SINK (only with SMG_DEMO=on)."
@@ -17,9 +19,10 @@ class Command(BaseCommand):
 
         if not settings.SMG.demo:
             raise CommandError("The sink is part of the demo: set SMG_DEMO=on.")
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # or a container's first process would never get them
         controller = sink(settings.SMG)
         controller.start()
         try:
-            signal.sigwait({signal.SIGTERM, signal.SIGINT})
+            signal.sigwait(STOP)
         finally:
             controller.stop()

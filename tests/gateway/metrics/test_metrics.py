@@ -18,7 +18,7 @@ from gateway.db import Database
 from gateway.metrics import BUCKETS_S, Meters
 from gateway.metrics.gather import Gatherer
 from gateway.metrics.page import Counted, page
-from gateway.metrics.server import REQUEST_BYTES, MetricsServer
+from gateway.metrics.server import REQUEST_BYTES, Answer, MetricsServer
 from gateway.models import Worker
 from gateway.rules.gauges import Gauge
 from gateway.rules.policy import GatewayPolicy, Snapshot
@@ -189,7 +189,7 @@ async def test_the_whole_page_of_a_node(tmp_path: Path) -> None:
     source.current = Snapshot(gateways={1: GOOD, 2: replace(GOOD, id=2, name="mta02", drained=True)})
     source.loaded_at = NOW - timedelta(seconds=3)
     config = Config.from_env({"SMG_VAR_DIR": str(tmp_path)}, tmp_path)
-    found = samples(await Gatherer(config, "here", source, lambda: NOW).page())
+    found = samples((await Gatherer(config, "here", source, lambda: NOW).page()).body)
     assert found["smg_part_up", (("part", "antivirus"),)] == 0
     assert found["smg_gateway_usable", (("gateway", "mta02"), ("pool", "good"))] == 0
     assert found["smg_open_connections", (("listener", "smtp"), ("process", "0"))] == 2
@@ -202,17 +202,17 @@ async def test_the_whole_page_of_a_node(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------- the listener
 
 
-async def a_page() -> bytes:
-    return b"smg_up 1\n"
+async def a_page() -> Answer:
+    return Answer(200, b"smg_up 1\n")
 
 
-async def no_page() -> bytes:
+async def no_page() -> Answer:
     raise RuntimeError("database is away")
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[MetricsServer]:
-    serving = MetricsServer(a_page)
+    serving = MetricsServer({"/metrics": a_page, "/healthz": a_page})
     await serving.listen(Endpoint("127.0.0.1", 0))
     yield serving
     serving.close()
@@ -231,7 +231,7 @@ async def ask(server: MetricsServer, request: bytes) -> bytes:
     [
         (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", b"200", b"smg_up 1\n"),
         (b"GET /metrics?name[]=x HTTP/1.1\r\n\r\n", b"200", b"smg_up 1\n"),
-        (b"GET / HTTP/1.1\r\n\r\n", b"404", b"/metrics\n"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"404", b"/metrics /healthz\n"),
         (b"POST /metrics HTTP/1.1\r\n\r\n", b"405", b"GET only\n"),
         (b"\x16\x03\x01\r\n\r\n", b"405", b"GET only\n"),
     ],
@@ -247,7 +247,7 @@ async def test_a_request_without_end_is_cut_off(server: MetricsServer) -> None:
 
 
 async def test_a_page_that_cannot_be_made_is_no_old_one() -> None:
-    serving = MetricsServer(no_page)
+    serving = MetricsServer({"/metrics": no_page})
     await serving.listen(Endpoint("127.0.0.1", 0))
     answer = await ask(serving, b"GET /metrics HTTP/1.1\r\n\r\n")
     serving.close()
