@@ -55,7 +55,7 @@ def load_rows(rows: Iterable[dict[str, Any]], *, actor: str, replace: bool = Fal
     if replace:
         _retire(exclude=[provider.pk for provider in loaded])
     close_dead_tickets()
-    record(actor, "blacklist.load_providers", f"{len(loaded)} lists", detail={"replace": ["", str(replace)]})
+    record(actor, "blacklist.load_providers", detail={"lists": len(loaded), "replace": replace})
     return loaded
 
 
@@ -178,7 +178,7 @@ def apply_providers(
     if check:
         transaction.set_rollback(True)
     elif lines:
-        record(actor, "blacklist.apply_providers", f"{len(lines)} lists")
+        record(actor, "blacklist.apply_providers", detail={"lists": len(lines)})
     return lines
 
 

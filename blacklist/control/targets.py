@@ -168,7 +168,7 @@ def apply_targets(
     if check:
         transaction.set_rollback(True)
     elif lines:
-        record(actor, "blacklist.apply_targets", f"{len(lines)} targets")
+        record(actor, "blacklist.apply_targets", detail={"targets": len(lines)})
     return lines
 
 

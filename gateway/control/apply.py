@@ -57,12 +57,8 @@ def apply_sending(data: dict[str, Any]) -> list[str]:
             "shaping",
         )
     if lines:
-        record(
-            ACTOR,
-            "apply",
-            f"{len(lines)} change(s)",
-            detail={"changes": [_without_secret(line) for line in lines][:200]},
-        )
+        changes = [_without_secret(line) for line in lines][:200]
+        record(ACTOR, "apply", detail={"number": len(lines), "changes": changes})
         move_policy_version()
     return lines
 

@@ -134,7 +134,7 @@ TEXTS = {
 {reasons}
 
 It looks as if somebody else is using it. We have stopped this login: its new mail is answered
-"451 4.7.1", and {held} recipient(s) that were waiting are held. All other logins go on as usual.
+"451 4.7.1", and what was waiting is held (recipients: {held}). All other logins go on as usual.
 
 What to do:
 1. Find out where the mail came from (messages of this login are in the portal: {url}).
@@ -152,7 +152,8 @@ If it was you (a big mailing, a move to a new server), steps 3 and 4 are enough.
 {reasons}
 
 Es sieht so aus, als benutzte ihn jemand anderes. Wir haben diesen Zugang angehalten: neue Nachrichten werden mit
-"451 4.7.1" beantwortet, und {held} wartende Empfänger sind zurückgehalten. Alle anderen Zugänge arbeiten weiter.
+"451 4.7.1" beantwortet, und was noch wartete, ist zurückgehalten (Empfänger: {held}). Alle anderen Zugänge arbeiten
+weiter.
 
 Was zu tun ist:
 1. Stellen Sie fest, woher die Nachrichten kamen (alle Nachrichten des Zugangs stehen im Portal: {url}).

@@ -15,7 +15,7 @@ from gateway import store
 from gateway.control.audit import move_policy_version, record
 from gateway.models import Customer, Recipient
 
-HELD_BY_PERSON = "held_by_support"
+HELD_BY_PERSON, CANCELLED = "held_by_support", "cancelled"  # reasons of those who give none
 OPEN = (Recipient.StateChoice.QUEUED, Recipient.StateChoice.HELD)
 
 
@@ -56,7 +56,7 @@ def cancel(
     return _change(
         recipients.filter(state__in=OPEN), actor, "queue.cancel", customer, finish=True,
         state=Recipient.StateChoice.CANCELLED, settled_at=timezone.now(), next_attempt_at=None, lease_owner="",
-        reason=reason or "cancelled",
+        reason=reason or CANCELLED,
     )  # fmt: skip
 
 
@@ -80,6 +80,8 @@ def _change(
     store.delete_finished_bodies(message_ids)
     if "lease_owner" in values:
         move_policy_version()
-    detail = {"recipients": changed, "reason": values.get("reason", "")}
-    record(actor, action, f"{changed} recipient(s)", customer=customer, detail=detail)
+    detail: dict[str, object] = {"recipients": changed}
+    if values.get("reason") not in (None, HELD_BY_PERSON, CANCELLED):
+        detail["reason"] = values["reason"]
+    record(actor, action, customer=customer, detail=detail)
     return changed

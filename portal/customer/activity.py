@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.utils.dateparse import parse_datetime
 from django.utils.functional import Promise
 from django.utils.timezone import is_aware, localtime
-from django.utils.translation import get_language
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from gateway.models import AuditEntry
@@ -70,7 +70,7 @@ FIELDS: dict[str, str | Promise] = {
     "may_relay": _("may send without login"), "min_version": _("TLS version at least"), "name": _("name"),
     "ndr_on_refusal": _("report on refused mail"), "networks": _("networks"), "note": _("note"),
     "on_failure": _("if not possible"), "proven": _("was proven"), "rate_limit": _("messages a minute"),
-    "reason": _("reason"), "recipient_domain": _("to domain"), "recipients": _("recipients"),
+    "reason": _("reason"), "recipient_domain": _("to domain"),
     "retention_days": _("days that mail is kept"), "role": _("role"), "scopes": _("scopes"),
     "selector": _("selector"), "sender_domain": _("from domain"), "senders": _("senders"),
     "shadow": _("only recorded"), "state": _("state"), "topic": _("topic"), "until": _("until"), "url": _("address"),
@@ -95,7 +95,9 @@ VALUES: dict[str, dict[str, str | Promise]] = {
 def activity(request: HttpRequest) -> HttpResponse:
     rows, area = _entries(request)
     found = keyset_page(rows, request.GET.get("before", ""))
-    entries = [(entry, DID.get(entry.action, entry.action), changes(entry)) for entry in found.rows]
+    entries = [
+        (entry, DID.get(entry.action, entry.action), what(entry), changes(entry)) for entry in found.rows
+    ]
     return render(
         request, "customer/activity.html", {"found": found, "entries": entries, "area": area, "areas": AREAS}
     )
@@ -109,10 +111,18 @@ def activity_csv(request: HttpRequest) -> HttpResponseBase:
     )
 
 
+def what(entry: AuditEntry) -> str:
+    """What it was done to; of the queue's verbs how many recipients is known."""
+    number = entry.detail.get("recipients")
+    if entry.target or not number:
+        return entry.target
+    return ngettext("%(number)s recipient", "%(number)s recipients", number) % {"number": number}
+
+
 def changes(entry: AuditEntry) -> list[str]:
     """'field: before → after'; details of another form as they are. The reason of a stopped login is told from its
     numbers, in the reader's language."""
-    told = {name: value for name, value in entry.detail.items() if name != "signals"}
+    told = {name: value for name, value in entry.detail.items() if name not in ("signals", "recipients")}
     signals = entry.detail.get("signals")
     reasons = sentences(from_numbers(signals), get_language() or "en") if isinstance(signals, dict) else []
     if reasons:
@@ -148,4 +158,4 @@ def _entries(request: HttpRequest) -> tuple[QuerySet[AuditEntry], str]:
 
 def _csv_rows(entries: Iterable[AuditEntry]) -> Iterator[list[Any]]:
     for entry in entries:
-        yield [entry.at.isoformat(), entry.actor, entry.action, entry.target, "; ".join(changes(entry))]
+        yield [entry.at.isoformat(), entry.actor, entry.action, what(entry), "; ".join(changes(entry))]

@@ -13,8 +13,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
 
+from gateway.control import queue
 from gateway.models import AuditEntry, Customer
-from portal.customer.activity import changes
+from portal.customer.activity import changes, what
 from portal.models import Invitation, Membership, User
 from tests import factories
 from tests.factories import PASSWORD, Cast
@@ -258,6 +259,25 @@ def test_activity_tells_details_in_words(cast: Cast) -> None:
             "nur aufgezeichnet: nein → ja",
             "bis: 2027-02-13 08:00 CET",
         ]
+
+
+def test_what_was_done_to_many_is_counted_in_the_readers_language(cast: Cast) -> None:
+    for n in range(2):
+        factories.make_message(cast.acme, to=(f"dora{n}@example.org",), state="queued")
+    mine = cast.acme.recipients.all()
+    queue.hold(mine, actor="alice@acme.example", customer=cast.acme)
+    queue.cancel(
+        mine.filter(address__startswith="dora0"),
+        actor="alice@acme.example",
+        reason="abuse",
+        customer=cast.acme,
+    )
+    cancelled, held = AuditEntry.objects.filter(action__startswith="queue.")
+    assert (held.target, held.detail) == ("", {"recipients": 2})
+    assert (what(held), changes(held)) == ("2 recipients", [])
+    with translation.override("de"):
+        assert (what(cancelled), changes(cancelled)) == ("1 Empfänger", ["Grund: ungewöhnlicher Versand"])
+    assert what(AuditEntry(target="acme.example", detail={"recipients": 2})) == "acme.example"
 
 
 def test_a_stopped_login_is_told_in_the_readers_language(cast: Cast) -> None:
