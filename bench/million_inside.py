@@ -34,7 +34,7 @@ from gateway import store  # noqa: E402
 from gateway.control import retention  # noqa: E402
 from gateway.db import exclusive, writer_lock  # noqa: E402
 from gateway.models import Attempt, Body, Customer, Message, Recipient  # noqa: E402
-from gateway.rules.ids import first_id  # noqa: E402
+from gateway.rules.ids import first_id, to_text  # noqa: E402
 
 CUSTOMERS = 100  # half of all rows are ACME's, the rest theirs
 DOMAINS = 5000
@@ -42,6 +42,7 @@ LOG_DAYS = 33  # three of them are over, so that retention finds a tenth
 BEHIND = 20_000  # what a claim may take stands behind everything else
 OWNER = "bench"
 POOLS = ("good",)
+FULL = "full.example"
 
 
 @contextmanager
@@ -115,7 +116,7 @@ def moment(seconds: str) -> str:
     """A time so many seconds from now (an expression), as the column holds it."""
     if connection.vendor == "postgresql":
         return f"(now() + ({seconds}) * interval '1 second')"
-    return f"strftime('%Y-%m-%d %H:%M:%f', 'now', ({seconds}) || ' seconds')"
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', ({seconds}) || ' seconds')"
 
 
 def blob(length: int) -> str:
@@ -209,7 +210,7 @@ QUEUES: dict[str, Callable[[int, list[int]], dict[str, str]]] = {
     "other pool": lambda rows, _: due(rows) | {"pool": behind(rows, "'bad'", "'good'")},
     "customer not wanted": lambda rows, customers: due(rows)
     | {"customer_id": behind(rows, str(customers[0]), str(customers[1]))},
-    "full destination": lambda rows, _: due(rows) | {"domain": behind(rows, "'full.example'", "'free.example'")},
+    "full destination": lambda rows, _: due(rows) | {"domain": behind(rows, f"'{FULL}'", "'free.example'")},
     "held": lambda rows, _: waiting(behind(rows, f"7200 + {noise(8, 30_000)}", "-60"))
     | {"state": behind(rows, "'held'", "'queued'")},
 }  # fmt: skip
@@ -274,11 +275,15 @@ def processor_ms() -> float:
 
 
 def claimer_of() -> Callable[[], list[int]]:
-    acme = Customer.objects.get(slug="acme").pk
+    """It has enough of ACME and of one destination, and goes on where it was, as the scheduler does."""
+    acme, after = Customer.objects.get(slug="acme").pk, None
 
     def claim() -> list[int]:
-        request = store.ClaimRequest(OWNER, POOLS, datetime.now(UTC), 200, not_customers=(acme,))
-        return store.claim([request])[0]
+        nonlocal after
+        request = store.ClaimRequest(OWNER, POOLS, datetime.now(UTC), 200, (acme,), (FULL,), after)
+        claimed = store.claim([request])[0]
+        after = claimed.passed
+        return claimed.ids
 
     return claim
 
@@ -289,12 +294,12 @@ def claimer_of() -> Callable[[], list[int]]:
 def operations() -> dict[str, Callable[[], Any]]:
     now = datetime.now(UTC)
     some = random.Random(1).sample(list(Recipient.objects.values_list("id", flat=True)[:100_000]), 200)
-    names = [f"{place:013}" for place in range(100)]
+    names = [to_text(one) for one in some]
     return {
         "claim": claimer_of(),
         "renew 200 leases": lambda: store.renew_leases([(OWNER, some, now)]),
         "release leases": lambda: store.release_leases([(OWNER, now)]),
-        "postpone a domain": lambda: store.postpone_domain([(OWNER, "d7.example", now, now + timedelta(minutes=5))]),
+        "postpone a domain": lambda: store.postpone_domain([("good", "d7.example", now, now + timedelta(minutes=5))]),
         "resume held": lambda: store.resume_held([now]),
         "held and over": lambda: store.due_held(now, 200),
         "load 200": lambda: store.load(some),

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,9 +19,10 @@ from typing import Any
 from gateway import store
 from gateway.db import Database, write_surely
 from gateway.queue import mail_from_row
+from gateway.rules.front import Front
 from gateway.rules.gateways import choose, usable
 from gateway.rules.policy import GatewayPolicy, ShapingPolicy, Snapshot
-from gateway.rules.types import Outcome, Stage, State
+from gateway.rules.types import Outcome, Pool, Stage, State
 from gateway.work import Mail, OpenRecipient, Parcel, Tried, recipient_from_row, split_by_domain
 
 log = logging.getLogger(__name__)
@@ -159,6 +160,7 @@ class Scheduler:
         self._waiting: Counter[int | None] = Counter()
         self._waiting_bytes: Counter[int | None] = Counter()
         self._parcels: dict[int, Parcel] = {}  # all that are in memory, by id()
+        self._front = Front()
         self._stopping = False
 
     # ---- what comes in
@@ -308,22 +310,20 @@ class Scheduler:
         for parcel in waiting:
             self._note_waiting(parcel, -1)
         self._offer_or_wait(waiting)
-        now = self._utc_now()
-        if not self._reaching(self._ours_for(lane.gateway_id), lane.domain):
+        gateway = self._snapshot().gateways.get(lane.gateway_id)
+        if gateway is not None and not self._reaching(self._ours_of(gateway.pool), lane.domain):
+            now = self._utc_now()
             until = now + timedelta(seconds=lane.closed_until - self._monotonic())
-            self._later(self._postpone_rest(lane.domain, now, until))
+            self._later(self._postpone_rest(gateway.pool, lane.domain, now, until))
 
-    def _ours_for(self, gateway_id: int) -> list[GatewayPolicy]:
-        """This node's gateways of the same pool as the given one."""
-        gateways = self._snapshot().gateways
-        pool = gateways[gateway_id].pool if gateway_id in gateways else None
-        return [
-            gateway for gateway in gateways.values() if gateway.pool == pool and gateway.id in self._ours()
-        ]
+    def _ours_of(self, pool: Pool) -> list[GatewayPolicy]:
+        """This node's gateways of a pool."""
+        ours = self._ours()
+        return [one for one in self._snapshot().gateways.values() if one.pool == pool and one.id in ours]
 
-    async def _postpone_rest(self, domain: str, now: datetime, until: datetime) -> None:
+    async def _postpone_rest(self, pool: Pool, domain: str, now: datetime, until: datetime) -> None:
         """Chunk by chunk, so that commits of new mail slip in between."""
-        while await self._database.write(store.postpone_domain, (self._owner, domain, now, until)):
+        while await self._database.write(store.postpone_domain, (pool.value, domain, now, until)):
             pass
 
     def _pump_starved(self) -> None:
@@ -359,17 +359,21 @@ class Scheduler:
 
     # ---- deferred mail
 
-    async def claim(self) -> int:
-        """Pick up due mail from the database as far as there is room; returns how many recipients."""
+    async def claim(self) -> bool:
+        """Pick up due mail from the database as far as there is room; True when it is worth to go on at once."""
         pools = self._pools()
         room = min(CLAIM_BATCH, MAX_WAITING - self._waiting.total())
         if self._stopping or room <= 0 or not pools:
-            return 0
-        request = store.ClaimRequest(self._owner, pools, self._utc_now(), room, self._well_supplied())
-        ids = await self._database.write(store.claim, request)
-        if ids:
-            await self._load(ids)
-        return len(ids)
+            return False
+        customers, domains = self._well_supplied(), self._full_destinations()
+        unwanted = _unwanted(pools, customers, domains)
+        after = self._front.after(unwanted, self._monotonic())
+        request = store.ClaimRequest(self._owner, pools, self._utc_now(), room, customers, domains, after)
+        claimed = await self._database.write(store.claim, request)
+        is_step = self._front.note(unwanted, after, claimed.passed, self._monotonic())
+        if claimed.ids:
+            await self._load(claimed.ids)
+        return is_step or len(claimed.ids) >= CLAIM_BATCH // 2
 
     async def _load(self, ids: list[int]) -> None:
         try:
@@ -383,6 +387,13 @@ class Scheduler:
         """Customers who have their share of the memory: what others have due comes first, however much these have."""
         share = MAX_WAITING // 4
         return tuple(one for one, waiting in self._waiting.items() if one is not None and waiting >= share)
+
+    def _full_destinations(self) -> tuple[str, ...]:
+        """Destinations that have their share: a slow one must not fill the memory with what all send to it."""
+        waiting: Counter[str] = Counter()
+        for lane in self._lanes.values():
+            waiting[lane.domain] += sum(map(len, lane.queues.values()))
+        return tuple(domain for domain, number in waiting.items() if number >= MAX_WAITING // 8)
 
     def _offer_claimed(self, rows: list[Any]) -> None:
         mails: dict[int, Mail] = {}
@@ -410,16 +421,15 @@ class Scheduler:
         """Claim due mail once a second, at once again while there is plenty; ends when stopped."""
         while not self._stopping:
             self.tick()
-            claimed = await self._claim_safely()
-            if claimed < CLAIM_BATCH // 2:
+            if not await self._claim_safely():
                 await asyncio.sleep(CLAIM_PAUSE_S)
 
-    async def _claim_safely(self) -> int:
+    async def _claim_safely(self) -> bool:
         try:
             return await self.claim()
         except Exception:
             log.exception("due mail could not be claimed")
-            return 0
+            return False
 
     async def renew(self) -> None:
         """Push out the ends of the leases of what is in memory. Of nothing else: a lease that nobody remembers (its
@@ -452,3 +462,10 @@ class Scheduler:
             "lanes": len(self._lanes),
             "closed_lanes": sum(lane.closed_until > self._monotonic() for lane in self._lanes.values()),
         }
+
+
+def _unwanted(
+    pools: Sequence[str], customers: Sequence[int], domains: Sequence[str]
+) -> frozenset[tuple[str, Any]]:
+    kinds = {"pool": set(Pool) - set(pools), "customer": customers, "domain": domains}
+    return frozenset((kind, one) for kind, ones in kinds.items() for one in ones)

@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Message',
             fields=[
-                ('id', models.BigIntegerField(primary_key=True, serialize=False)),
+                ('id', gateway.models.fields.MadeId(primary_key=True, serialize=False)),
                 ('kind', models.CharField(choices=[('customer', 'message'), ('ndr', 'non-delivery report'), ('own', 'mail of the gateway itself')], default='customer', max_length=8, verbose_name='kind')),
                 ('received_at', models.DateTimeField(verbose_name='received')),
                 ('sender', models.CharField(blank=True, max_length=320, verbose_name='sender')),
@@ -394,7 +394,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Recipient',
             fields=[
-                ('id', models.BigIntegerField(primary_key=True, serialize=False)),
+                ('id', gateway.models.fields.MadeId(primary_key=True, serialize=False)),
                 ('address', models.CharField(max_length=320, verbose_name='recipient')),
                 ('domain', models.CharField(max_length=255, verbose_name='recipient domain')),
                 ('notify', models.CharField(blank=True, max_length=30)),
@@ -647,15 +647,23 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='recipient',
-            index=models.Index(condition=models.Q(('state', 'queued')), fields=['next_attempt_at'], name='recipient_due'),
+            index=models.Index(condition=models.Q(('lease_owner', ''), ('state', 'queued')), fields=['next_attempt_at', 'id'], name='recipient_due'),
         ),
         migrations.AddIndex(
             model_name='recipient',
-            index=models.Index(condition=models.Q(('state__in', ['queued', 'held'])), fields=['state', 'domain'], name='recipient_open'),
+            index=models.Index(condition=models.Q(('state__in', ['queued', 'held'])), fields=['state', 'pool', 'domain', 'next_attempt_at'], include=['id'], name='recipient_open'),
         ),
         migrations.AddIndex(
             model_name='recipient',
-            index=models.Index(condition=models.Q(('lease_owner', ''), _negated=True), fields=['lease_owner'], name='recipient_leased'),
+            index=models.Index(condition=models.Q(('state', 'held')), fields=['next_attempt_at'], name='recipient_held'),
+        ),
+        migrations.AddIndex(
+            model_name='recipient',
+            index=models.Index(condition=models.Q(('state', 'held')), fields=['expires_at'], name='recipient_held_until'),
+        ),
+        migrations.AddIndex(
+            model_name='recipient',
+            index=models.Index(condition=models.Q(('state', 'queued'), models.Q(('lease_owner', ''), _negated=True)), fields=['next_attempt_at'], name='recipient_leased'),
         ),
         migrations.AddIndex(
             model_name='recipient',

@@ -9,6 +9,7 @@ from gateway.store.counters import (
 from gateway.store.gauges import apart, numbers_of, read_gauges
 from gateway.store.leases import (
     LEASE,
+    Claimed,
     ClaimRequest,
     claim,
     due_held,
@@ -66,6 +67,7 @@ from gateway.store.workers import (
 __all__ = [
     "LEASE",
     "ClaimRequest",
+    "Claimed",
     "Learned",
     "NewMessage",
     "RateRequest",

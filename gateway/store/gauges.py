@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 
 from django.apps import apps
 from django.db import connection
-from django.db.models import Count, Min
 from django.utils.module_loading import module_has_submodule
 
 from gateway.models import Recipient, Worker
 from gateway.rules.gauges import Gauge
 from gateway.rules.ids import created_ms
+from gateway.store.leases import OPEN
 
 Result = TypeVar("Result")
 
@@ -45,22 +45,23 @@ def apart(function: Callable[..., Result], *args: Any) -> Result:
 
 
 def _queue(now: datetime) -> Iterator[Gauge]:
-    states = (QUEUED, HELD)
-    found = Recipient.objects.filter(state__in=states).values("state", "pool").order_by()
-    rows = list(found.annotate(number=Count("id"), oldest=Min("id")))
-    numbers = {(row["state"], row["pool"]): row["number"] for row in rows}
-    oldest = {row["pool"]: row["oldest"] for row in rows if row["state"] == QUEUED}
+    with connection.cursor() as cursor:
+        cursor.execute(_QUEUE_SQL)
+        counted = {(state, pool): (number, oldest) for state, pool, number, oldest in cursor.fetchall()}
     for pool in POOLS:
-        for state in states:
+        for state in (QUEUED, HELD):
+            number, _ = counted.get((state.value, pool), (0, None))
             labels = {"state": str(state.value), "pool": pool}
-            yield Gauge(
-                "smg_queue_recipients",
-                "Recipients that are not settled",
-                numbers.get((state, pool), 0),
-                labels,
-            )
-        age = _age_s(oldest[pool], now) if pool in oldest else 0.0
+            yield Gauge("smg_queue_recipients", "Recipients that are not settled", number, labels)
+        _, oldest = counted.get((QUEUED.value, pool), (0, None))
+        age = 0.0 if oldest is None else _age_s(oldest, now)
         yield Gauge("smg_queue_oldest_seconds", "Age of the oldest mail that waits", age, {"pool": pool})
+
+
+_QUEUE_SQL = (
+    "SELECT state, pool, COUNT(*), MIN(id) FROM gateway_recipient"  # noqa: S608
+    f" WHERE {OPEN} GROUP BY state, pool"
+)
 
 
 def _age_s(recipient_id: int, now: datetime) -> float:

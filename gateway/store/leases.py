@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import connection
 
@@ -12,9 +13,19 @@ from gateway import rows
 from gateway.models import (
     Recipient,
 )
-from gateway.rules.types import State
+from gateway.rules.types import Pool, State
 
 LEASE = timedelta(seconds=300)
+
+# The words of the indexes' conditions: SQLite uses such an index only where the query has them as they stand.
+QUEUED = "state = 'queued'"
+FREE = f"{QUEUED} AND lease_owner = ''"
+LEASED = f"{QUEUED} AND NOT (lease_owner = '')"
+OPEN = "state IN ('queued', 'held')"
+HELD = "state = 'held'"
+
+# Where a recipient stands in the queue: next_attempt_at as the database gives it, and the id.
+Place = tuple[datetime, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,31 +35,100 @@ class ClaimRequest:
     now: datetime
     limit: int
     not_customers: tuple[int, ...] = ()  # they have enough in the claimer's memory already
+    not_domains: tuple[str, ...] = ()  # likewise
+    after: Place | None = None  # nothing up to here is wanted: an earlier claim's `passed`
+
+    @property
+    def is_picky(self) -> bool:
+        return bool(self.not_customers or self.not_domains or set(self.pools) != set(Pool))
 
 
-def claim(payloads: Sequence[ClaimRequest]) -> list[list[int]]:
-    """Lease due recipients to their claimers; returns the recipients' ids."""
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The recipients, and up to where nothing (more) is wanted by this request."""
+
+    ids: list[int]
+    passed: Place | None
+
+
+# One claim looks at so many due recipients that may not be wanted. The next one goes on after them, so that a million
+# of them in front cost every claimer one look in all.
+LOOK = 10_000
+# Behind this age nothing comes into the queue any more but by a clock that is wrong; the claimer forgets now and then.
+SETTLED = timedelta(seconds=10)
+
+
+def claim(payloads: Sequence[ClaimRequest]) -> list[Claimed]:
+    """Lease due recipients to their claimers, in the order in which they became due."""
     return [_claim(request) for request in payloads]
 
 
-def _claim(request: ClaimRequest) -> list[int]:
-    lock = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
+def _claim(request: ClaimRequest) -> Claimed:
+    _end_leases(request.now)
+    until = _end_of_look(request) if request.is_picky else None
+    ids = _lease(request, until)
+    is_passed = until is not None and len(ids) < request.limit and _moment(until) <= request.now - SETTLED
+    return Claimed(ids, until if is_passed else request.after)
+
+
+def _end_leases(now: datetime) -> None:
+    """What somebody leased and forgot stands in the queue again."""
+    sql = (
+        "UPDATE gateway_recipient SET lease_owner = '', next_attempt_at = %s WHERE id IN (SELECT id FROM"  # noqa: S608
+        f" gateway_recipient WHERE {LEASED} AND next_attempt_at <= %s ORDER BY next_attempt_at LIMIT %s {_lock()})"
+    )
+    _run(sql, [now, now, POSTPONE_CHUNK])
+
+
+def _end_of_look(request: ClaimRequest) -> Place | None:
+    """Where the look ends; None when the rest of the queue is short."""
+    where, values = _due(request)
+    sql = (
+        f"SELECT next_attempt_at, id FROM gateway_recipient WHERE {where}"  # noqa: S608
+        " ORDER BY next_attempt_at, id LIMIT 1 OFFSET %s"
+    )
+    found = _run(sql, [*values, LOOK])
+    return (found[0][0], found[0][1]) if found else None
+
+
+def _lease(request: ClaimRequest, until: Place | None) -> list[int]:
+    where, values = _due(request)
+    if until is not None:
+        where, values = f"{where} AND (next_attempt_at, id) <= (%s, %s)", [*values, *until]
+    for column, unwanted in (("customer_id", request.not_customers), ("domain", request.not_domains)):
+        if unwanted:
+            where += f" AND ({column} IS NULL OR {column} NOT IN ({rows.marks(unwanted)}))"
+            values.extend(unwanted)
     sql = (
         "UPDATE gateway_recipient SET lease_owner = %s, next_attempt_at = %s WHERE id IN"  # noqa: S608
-        " (SELECT id FROM gateway_recipient WHERE state = 'queued' AND next_attempt_at <= %s"
-        f" AND pool IN ({rows.marks(request.pools)}) {_without(request.not_customers)}"
-        f" ORDER BY next_attempt_at LIMIT %s {lock}) RETURNING id"
+        f" (SELECT id FROM gateway_recipient WHERE {where} AND pool IN ({rows.marks(request.pools)})"
+        f" ORDER BY next_attempt_at, id LIMIT %s {_lock()}) RETURNING id"
     )
-    values = [
-        request.owner, request.now + LEASE, request.now, *request.pools, *request.not_customers, request.limit
-    ]  # fmt: skip
+    found = _run(sql, [request.owner, request.now + LEASE, *values, *request.pools, request.limit])
+    return [row[0] for row in found]
+
+
+def _due(request: ClaimRequest) -> tuple[str, list[Any]]:
+    where, values = f"{FREE} AND next_attempt_at <= %s", [request.now]
+    if request.after is not None:
+        return f"{where} AND (next_attempt_at, id) > (%s, %s)", [*values, *request.after]
+    return where, values
+
+
+def _moment(place: Place) -> datetime:
+    """SQLite's cursor gives a time without its zone, which is UTC."""
+    return place[0] if place[0].tzinfo else place[0].replace(tzinfo=UTC)
+
+
+def _lock() -> str:
+    return "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
+
+
+def _run(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The rows of a statement that gives any."""
     with connection.cursor() as cursor:
         cursor.execute(sql, [rows.adapt(value) for value in values])
-        return [row[0] for row in cursor.fetchall()]
-
-
-def _without(customers: Sequence[int]) -> str:
-    return f"AND (customer_id IS NULL OR customer_id NOT IN ({rows.marks(customers)}))" if customers else ""
+        return cursor.fetchall() if cursor.description else []
 
 
 def load(recipient_ids: Sequence[int]) -> list[Recipient]:
@@ -80,19 +160,18 @@ POSTPONE_CHUNK = 5000
 
 
 def postpone_domain(payloads: Sequence[tuple[str, str, datetime, datetime]]) -> list[int]:
-    """(owner, domain, now, until): what is due for a dead destination waits until then, or its expiry, without being
+    """(pool, domain, now, until): what is due for a dead destination waits until then, or its expiry, without being
     loaded. At most POSTPONE_CHUNK recipients at a time, so that new mail never waits long for the transaction."""
     return [_postpone_domain(*payload) for payload in payloads]
 
 
-def _postpone_domain(owner: str, domain: str, now: datetime, until: datetime) -> int:
+def _postpone_domain(pool: str, domain: str, now: datetime, until: datetime) -> int:
     sql = (
-        "UPDATE gateway_recipient SET lease_owner = '',"
-        " next_attempt_at = CASE WHEN expires_at < %s THEN expires_at ELSE %s END WHERE id IN"
-        " (SELECT id FROM gateway_recipient WHERE state = 'queued' AND domain = %s AND next_attempt_at <= %s"
-        " AND lease_owner <> %s AND expires_at > %s LIMIT %s)"
+        "UPDATE gateway_recipient SET next_attempt_at = CASE WHEN expires_at < %s THEN expires_at ELSE %s END"  # noqa: S608
+        f" WHERE id IN (SELECT id FROM gateway_recipient WHERE {OPEN} AND {FREE} AND pool = %s AND domain = %s"
+        " AND next_attempt_at <= %s AND expires_at > %s LIMIT %s)"
     )
-    values = [until, until, domain, now, owner, now, POSTPONE_CHUNK]
+    values = [until, until, pool, domain, now, now, POSTPONE_CHUNK]
     with connection.cursor() as cursor:
         cursor.execute(sql, [rows.adapt(value) for value in values])
         return int(cursor.rowcount)
@@ -112,21 +191,21 @@ def _renew(owner: str, ids: list[int], now: datetime) -> int:
     return sum(held.filter(id__in=chunk).update(next_attempt_at=now + LEASE) for chunk in chunks)
 
 
-def release_leases(payloads: Sequence[tuple[str, datetime]]) -> list[int]:
+def release_leases(payloads: Sequence[tuple[str, datetime]]) -> list[None]:
     """(owner, now): make everything an owner holds due at once."""
-    return [
-        Recipient.objects.filter(lease_owner=owner, state=State.QUEUED).update(
-            next_attempt_at=now, lease_owner=""
-        )
-        for owner, now in payloads
-    ]
+    sql = (
+        "UPDATE gateway_recipient SET lease_owner = '', next_attempt_at = %s"  # noqa: S608
+        f" WHERE {LEASED} AND lease_owner = %s"
+    )
+    for owner, now in payloads:
+        _run(sql, [now, owner])
+    return [None] * len(payloads)
 
 
 def due_held(now: datetime, limit: int) -> list[int]:
     """Held recipients whose lifetime has ended."""
-    return list(
-        Recipient.objects.filter(state=State.HELD, expires_at__lte=now).values_list("id", flat=True)[:limit]
-    )
+    sql = f"SELECT id FROM gateway_recipient WHERE {HELD} AND expires_at <= %s LIMIT %s"  # noqa: S608
+    return [row[0] for row in _run(sql, [now, limit])]
 
 
 def load_any(recipient_ids: Sequence[int]) -> list[Recipient]:
@@ -135,10 +214,17 @@ def load_any(recipient_ids: Sequence[int]) -> list[Recipient]:
 
 def resume_held(payloads: Sequence[datetime]) -> list[int]:
     """Held mail that is to be tried again (a forced TLS rule's `hold`) goes back into the queue when its time comes."""
-    return [
-        Recipient.objects.filter(state=State.HELD, next_attempt_at__lte=now).update(state=State.QUEUED)
-        for now in payloads
-    ]
+    return [_resume_held(now) for now in payloads]
+
+
+def _resume_held(now: datetime) -> int:
+    sql = (
+        "UPDATE gateway_recipient SET state = 'queued', next_attempt_at = %s"  # noqa: S608
+        f" WHERE id IN (SELECT id FROM gateway_recipient WHERE {HELD} AND next_attempt_at <= %s LIMIT %s)"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [rows.adapt(value) for value in (now, now, POSTPONE_CHUNK)])
+        return int(cursor.rowcount)
 
 
 def requeue(payloads: Sequence[tuple[list[int], str, datetime]]) -> list[int]:

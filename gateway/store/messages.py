@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,7 @@ from gateway.models import (
     NdrReport,
     Recipient,
 )
+from gateway.rules.ids import from_text
 from gateway.rules.types import Outcome, State
 from gateway.store.counters import CountKey, count, hour_of
 from gateway.store.reports import replace_report
@@ -208,7 +210,15 @@ def mark_warned(payloads: Sequence[tuple[int, datetime]]) -> list[bool]:
 
 
 def known_spool_files(names: Iterable[str]) -> set[str]:
-    return set(Body.objects.filter(spool__in=list(names)).values_list("spool", flat=True))
+    """Which of the files a row names. A file is called as its message, so that the key finds the row."""
+    found = Body.objects.filter(message_id__in=list(_ids_of(names))).exclude(spool="")
+    return set(found.values_list("spool", flat=True))
+
+
+def _ids_of(names: Iterable[str]) -> Iterator[int]:
+    for name in names:
+        with suppress(ValueError):  # a file that is not ours
+            yield from_text(name)
 
 
 @transaction.atomic

@@ -32,7 +32,7 @@ class FakeDatabase:
 
     async def write(self, handler: Callable[..., Any], payload: Any, *, patient: bool = False) -> Any:
         self.written.append((handler.__name__, payload))
-        return [] if handler is store.claim else 0
+        return store.Claimed([], None) if handler is store.claim else 0
 
     async def read(self, function: Callable[..., Any], *args: Any) -> Any:
         return []
@@ -298,7 +298,7 @@ async def test_what_was_claimed_but_cannot_be_loaded_is_given_back(monkeypatch: 
 
     async def claimed(handler: Callable[..., Any], payload: Any, *, patient: bool = False) -> Any:
         world.database.written.append((handler.__name__, payload))
-        return [7, 8] if handler is store.claim else None
+        return store.Claimed([7, 8], None) if handler is store.claim else None
 
     async def away(function: Callable[..., Any], *args: Any) -> Any:
         raise OSError("connection lost")
@@ -309,3 +309,27 @@ async def test_what_was_claimed_but_cannot_be_loaded_is_given_back(monkeypatch: 
         await world.scheduler.claim()
     await settle()
     assert world.database.given_back() == [7, 8]
+
+
+async def test_a_slow_destination_does_not_fill_the_memory_with_what_all_send_to_it() -> None:
+    world = World()
+    number = module.MAX_WAITING // 8
+    world.scheduler.offer([parcel(customer=place, domain="slow.example") for place in range(number + 5)])
+    await world.scheduler.claim()
+    request = next(payload for name, payload in world.database.written if name == "claim")
+    assert (request.not_domains, request.not_customers) == (("slow.example",), ())
+
+
+async def test_a_claim_that_saw_only_what_nobody_wants_goes_on_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(GOOD1)  # this node has no way for the other pool
+    place, asked = (NOW, 7), []
+
+    async def claimed(handler: Callable[..., Any], payload: Any, *, patient: bool = False) -> Any:
+        asked.append(payload.after)
+        return store.Claimed([], place)
+
+    monkeypatch.setattr(world.database, "write", claimed)
+    assert [await world.scheduler.claim(), await world.scheduler.claim()] == [True, False]
+    assert asked == [None, place]

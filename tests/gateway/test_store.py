@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from gateway import store
 from gateway.models import Attempt, Body, HourlyCount, Message, RateWindow, Recipient
 from gateway.rules.route_types import TlsDemand, TlsObservation
 from gateway.rules.types import Outcome, Reply, Stage, State, TlsLevel
+from gateway.store import leases
 from tests.factories import make_customer, make_gateway, make_message
 
 pytestmark = pytest.mark.django_db
@@ -125,7 +130,7 @@ def test_what_was_delivered_stays_delivered_when_nothing_more_can_be_written() -
 
 
 def claim(owner: str, now: datetime, limit: int = 10, pools: tuple[str, ...] = ("good", "bad")) -> list[int]:
-    return store.claim([store.ClaimRequest(owner, pools, now, limit)])[0]
+    return store.claim([store.ClaimRequest(owner, pools, now, limit)])[0].ids
 
 
 def test_a_lease_belongs_to_one_owner_until_it_ends() -> None:
@@ -148,7 +153,41 @@ def test_a_customer_with_enough_in_memory_is_passed_over() -> None:
     store.insert_messages([new_message(flooding.id, 1), new_message(other.id, 2)])
     own = make_message(None, state="queued", recipient={"next_attempt_at": NOW}).recipients.get()
     request = store.ClaimRequest("one", ("good",), NOW, 10, (flooding.id,))
-    assert sorted(store.claim([request])[0]) == sorted([2 << 22, own.id])
+    assert sorted(store.claim([request])[0].ids) == sorted([2 << 22, own.id])
+
+
+def test_a_claimer_goes_on_behind_what_it_does_not_want(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much of it there is: a claim looks at a bounded number of recipients."""
+    monkeypatch.setattr(leases, "LOOK", 3)
+    flooding, other = make_customer(), make_customer()
+    store.insert_messages([new_message(flooding.id, number) for number in range(1, 9)])
+    store.insert_messages([new_message(other.id, 9)])
+    request = store.ClaimRequest("one", ("good", "bad"), NOW + timedelta(minutes=1), 10, (flooding.id,))
+    found, after = [], []
+    for _ in range(4):
+        claimed = store.claim([request])[0]
+        found.append(claimed.ids)
+        after.append(claimed.passed[1] >> 22 if claimed.passed else None)
+        request = replace(request, after=claimed.passed)
+    assert (found, after) == ([[], [], [9 << 22], []], [4, 8, 8, 8])
+    assert claim("two", NOW + timedelta(minutes=1), pools=("good", "bad")) == [n << 22 for n in range(1, 9)]
+
+
+def test_a_destination_that_has_enough_is_passed_over() -> None:
+    customer = make_customer()
+    store.insert_messages([new_message(customer.id, 1), new_message(customer.id, 2)])
+    Recipient.objects.filter(id=2 << 22).update(domain="other.example")
+    request = store.ClaimRequest("one", ("good",), NOW, 10, not_domains=("partner.example",))
+    assert store.claim([request])[0].ids == [2 << 22]
+
+
+def test_what_became_due_just_now_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction that began earlier may still put something in front of it."""
+    monkeypatch.setattr(leases, "LOOK", 1)
+    customer = make_customer()
+    store.insert_messages([new_message(customer.id, number) for number in range(1, 4)])
+    request = store.ClaimRequest("one", ("good",), NOW + timedelta(seconds=1), 10, (customer.id,))
+    assert store.claim([request])[0].passed is None
 
 
 def test_held_and_settled_mail_is_never_claimed() -> None:
@@ -207,10 +246,10 @@ def test_a_dead_destination_waits_without_outliving_its_mail() -> None:
     customer = make_customer()
     store.insert_messages([new_message(customer.id, 1), new_message(customer.id, 2)])
     Recipient.objects.filter(id=2 << 22).update(expires_at=NOW + timedelta(minutes=1))
-    assert store.postpone_domain([("me", "partner.example", NOW, LATER)]) == [2]
+    assert store.postpone_domain([("good", "partner.example", NOW, LATER)]) == [2]
     times = dict(Recipient.objects.values_list("id", "next_attempt_at"))
     assert times == {1 << 22: LATER, 2 << 22: NOW + timedelta(minutes=1)}
-    assert store.postpone_domain([("me", "other.example", NOW, LATER)]) == [0]
+    assert store.postpone_domain([("good", "other.example", NOW, LATER)]) == [0]
 
 
 def test_held_mail_comes_back_only_when_it_has_a_time() -> None:
@@ -221,6 +260,39 @@ def test_held_mail_comes_back_only_when_it_has_a_time() -> None:
     by_rule.refresh_from_db()
     by_person.refresh_from_db()
     assert (by_rule.state, by_person.state) == ("queued", "held")
+
+
+@pytest.mark.skipif(
+    connection.vendor != "sqlite", reason="on an empty table PostgreSQL scans whatever the index"
+)
+@pytest.mark.parametrize(
+    ("work", "indexes"),
+    [
+        (lambda: claim("one", NOW), {"recipient_due", "recipient_leased"}),
+        (lambda: claim("one", NOW, pools=("good",)), {"recipient_due", "recipient_leased"}),
+        (lambda: store.release_leases([("one", NOW)]), {"recipient_leased"}),
+        (lambda: store.postpone_domain([("good", "partner.example", NOW, LATER)]), {"recipient_open"}),
+        (lambda: store.resume_held([NOW]), {"recipient_held"}),
+        (lambda: store.due_held(NOW, 10), {"recipient_held_until"}),
+        (lambda: store.read_gauges(NOW), {"recipient_open"}),
+    ],
+)
+def test_the_queue_costs_the_same_however_long_the_log_is(
+    work: Callable[[], object], indexes: set[str]
+) -> None:
+    """Each statement goes along an index of open rows, or looks one up by its key."""
+    with CaptureQueriesContext(connection) as captured:
+        work()
+    with connection.cursor() as cursor:
+        plans = [
+            row[-1]
+            for query in captured
+            if "gateway_recipient" in query["sql"]
+            for row in cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}").fetchall()
+        ]
+    used = {plan.rpartition("INDEX ")[2].split()[0] for plan in plans if " INDEX " in plan}
+    assert used == indexes
+    assert not [plan for plan in plans if plan == "SCAN gateway_recipient"]
 
 
 def test_one_delay_warning_a_message() -> None:
