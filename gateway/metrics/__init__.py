@@ -43,7 +43,10 @@ class Meters:
     """One process's counts since its start."""
 
     def __init__(self) -> None:
-        self._counters: dict[tuple[str, ...], int] = {}
+        # From zero on: Prometheus does not see the first event of a counter that comes into being with it.
+        self._counters: dict[tuple[str, ...], int] = {
+            (name,): 0 for name, (labels, _about) in COUNTERS.items() if not labels
+        } | {("smg_temporary_failures", reason): 0 for reason in OWN_TROUBLE}
         self._histograms: dict[
             tuple[str, ...], list[float]
         ] = {}  # counts per bucket, one beyond, then the sum

@@ -12,6 +12,8 @@ import pytest
 import yaml
 from django.core.management import get_commands
 
+from gateway.metrics import COUNTERS, HISTOGRAMS
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("smg-*.service"))
@@ -121,3 +123,27 @@ def test_prometheus_understands_the_rules() -> None:
     if not shutil.which("promtool"):
         pytest.skip("promtool is not installed (Debian package prometheus)")
     subprocess.run(["promtool", "check", "rules", str(DEPLOY / "monitoring" / "alerts.yml")], check=True)
+
+
+def test_the_arithmetic_of_the_alerts(tmp_path: Path) -> None:
+    if not shutil.which("promtool"):
+        pytest.skip("promtool is not installed (Debian package prometheus)")
+    cases = (Path(__file__).parent / "alerts_test.yml").read_text()
+    (tmp_path / "cases.yml").write_text(cases.replace("ALERTS", str(DEPLOY / "monitoring" / "alerts.yml")))
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(tmp_path / "cases.yml")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_dashboard_and_alerts_name_metrics_that_exist() -> None:
+    code = "".join(
+        path.read_text() for app in ("gateway", "blacklist") for path in (ROOT / app).rglob("*.py")
+    )
+    exported = set(re.findall(r'Gauge\(\s*"(smg_\w+)"', code)) | {"smg_connections_total"}
+    exported |= {f"{name}_total" for name in COUNTERS}
+    exported |= {f"{name}_{end}" for name in HISTOGRAMS for end in ("bucket", "sum", "count")}
+    files = [DEPLOY / "monitoring" / name for name in ("alerts.yml", "grafana-dashboard.json")]
+    named = {name for path in files for name in re.findall(r"\bsmg_\w+", path.read_text())}
+    assert len(named) > 15
+    assert named - exported == set()
