@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from django.db import DatabaseError, connection
 from django.utils import timezone
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from blacklist.models import CheckRun
@@ -79,19 +80,45 @@ def check_relay(workers: list[Worker]) -> Part:
     return Part("relay", label, OK, names, min(worker.started_at for worker in workers))
 
 
-KNOWN_PARTS: dict[str, tuple[Text, Text]] = {
-    "antivirus": (_("Virus scanner"), _("Not configured (SMG_CLAMD): mail is not scanned for viruses.")),
+# What a relay process may have to do without: its name, and what that means for mail.
+RELAY_PARTS: dict[str, tuple[Text, Text]] = {
+    "antivirus": (
+        _("Virus scanner"),
+        _("The virus scanner does not answer: new mail is answered 451 and comes again by itself."),
+    ),
+    "clock": (
+        _("Clock"),
+        _("The gateway's clock has jumped: waiting times and limits are not exact for a while."),
+    ),
+    "disk": (_("Disk"), _("There is no space left: new mail is answered 451 and comes again by itself.")),
+    "policy": (
+        _("Settings"),
+        _("The relay works with the settings of a moment ago; changes take effect later."),
+    ),
 }
 
 
 def degraded_parts(workers: list[Worker]) -> Iterator[Part]:
-    """What the relay's processes say they cannot use, each part once."""
+    """What the relay's processes say they cannot use, each part once; for support with the error that they met."""
     said: dict[str, str] = {}
     for worker in workers:
-        said.update({str(name): str(sentence) for name, sentence in worker.degraded.items()})
-    for name, sentence in sorted(said.items()):
-        label, text = KNOWN_PARTS.get(name, (name, ""))
-        yield Part(name, label, DEGRADED, text if text and sentence == NOT_CONFIGURED else sentence)
+        said.update({str(name): str(error) for name, error in worker.degraded.items()})
+    for name, error in sorted(said.items()):
+        label = RELAY_PARTS[name][0] if name in RELAY_PARTS else name
+        text = degraded_words(name, error)
+        if name in ("antivirus", "policy"):
+            text += f" ({'SMG_CLAMD' if error == NOT_CONFIGURED else error})"
+        yield Part(name, label, DEGRADED, text)
+
+
+def degraded_words(name: str, error: str) -> str:
+    """What a relay's loss of a part means for mail."""
+    if name == "antivirus" and error == NOT_CONFIGURED:
+        return gettext("No virus scanner is configured: mail is not scanned for viruses.")
+    if name.startswith("spam:"):
+        engine = {"name": name.removeprefix("spam:")}
+        return gettext("The spam engine %(name)s does not answer: the others judge alone.") % engine
+    return str(RELAY_PARTS[name][1]) if name in RELAY_PARTS else error
 
 
 def check_scheduler(now: datetime) -> Part:

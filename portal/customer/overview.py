@@ -18,6 +18,7 @@ from gateway.models import Customer, Domain, HourlyCount, RateWindow, Recipient,
 from portal.access import access_customer, current_membership, page
 from portal.charts import BarChart, Series
 from portal.customer.message_rows import SOME_RECIPIENTS, rows_of
+from portal.status import SILENT_AFTER, degraded_words
 
 COUNTED = (
     "accepted",
@@ -30,7 +31,6 @@ COUNTED = (
     "suspect",
     "spam",
 )
-SILENT_AFTER = timedelta(seconds=90)
 DEGRADED_KEPT_S = 5  # the same for everybody, and asked with every overview
 
 
@@ -116,22 +116,6 @@ def degraded(now: datetime) -> list[str]:
 def _worker_reports(now: datetime) -> list[dict[str, str]]:
     """What each living relay process cannot use just now."""
     return list(Worker.objects.filter(seen_at__gt=now - SILENT_AFTER).values_list("degraded", flat=True))
-
-
-def degraded_words(part: str, why: str) -> str:
-    """What a part that is missing means for the customer's mail."""
-    name = part.removeprefix("spam:")
-    sentences = {
-        "antivirus": _(
-            "The virus scanner does not answer: new mail is answered 451 and comes again by itself."
-        ),
-        "policy": _("The relay works with the settings of a moment ago; changes take effect later."),
-    }
-    if part == "antivirus" and why == "not configured":
-        return _("No virus scanner is configured: mail is not scanned for viruses.")
-    if part.startswith("spam:"):
-        return _("The spam engine %(name)s does not answer: the others judge alone.") % {"name": name}
-    return sentences.get(part) or f"{part}: {why}"
 
 
 def checklist(customer: Customer, context: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 from django.test import Client
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from gateway.models import Worker
+from portal import status
 from portal.models import User
 
 pytestmark = pytest.mark.django_db
@@ -58,11 +59,36 @@ def test_with_a_relay_it_is_ready(client: Client) -> None:
 
 
 def test_a_degraded_part_is_said_but_not_explained_to_strangers(client: Client) -> None:
-    beat(degraded={"clamd": "no answer from 10.1.2.3:3310"})
+    beat(degraded={"antivirus": "10.1.2.3:3310: TimeoutError"})
     status, body = readyz(client)
-    assert (status, body["status"], body["components"]["clamd"]) == (200, "degraded", {"status": "degraded"})
+    assert (status, body["status"], body["components"]["antivirus"]) == (
+        200,
+        "degraded",
+        {"status": "degraded"},
+    )
     client.force_login(User.objects.create_user("sam@smg.example", is_staff=True))
-    assert readyz(client)[1]["components"]["clamd"]["text"] == "no answer from 10.1.2.3:3310"
+    text = readyz(client)[1]["components"]["antivirus"]["text"]
+    assert text.startswith("The virus scanner does not answer")
+    assert text.endswith("(10.1.2.3:3310: TimeoutError)")
+
+
+@pytest.mark.parametrize(
+    ("part", "error", "words"),
+    [
+        ("antivirus", "not configured", "(SMG_CLAMD)"),
+        ("antivirus", "10.1.2.3:3310: TimeoutError", "antwortet nicht: Neue E-Mails erhalten 451"),
+        ("clock", "the system's clock has jumped by 7 s", "Uhr des Gateways"),
+        ("disk", "no space left for new mail", "kein Platz mehr"),
+        ("policy", "policy could not be read: OperationalError", "mit den Einstellungen von eben"),
+        ("spam:rspamd", "does not answer", "Spam-Engine rspamd antwortet nicht"),
+        ("something new", "is away", "is away"),
+    ],
+)
+def test_what_the_relay_misses_is_said_in_the_readers_language(part: str, error: str, words: str) -> None:
+    beat(degraded={part: error})
+    with translation.override("de"):
+        found = next(one for one in status.parts() if one.name == part)
+        assert words in str(found.text)
 
 
 def test_an_overdue_schedule_is_a_dead_scheduler(client: Client) -> None:
