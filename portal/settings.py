@@ -35,7 +35,7 @@ SMG_WEBHOOK_NETWORKS = tuple(env.list("SMG_WEBHOOK_NETWORKS", default=[]))
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # portal.urls finds the admin pages, which the relay has no use for
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",
@@ -99,11 +99,12 @@ DATABASES: dict[str, Any] = {
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # IMMEDIATE: a transaction that reads first cannot upgrade its lock; WAL: readers never wait for the writer;
-    # FULL: a commit is on the disk when it returns, which is what our 250 promises.
+    # FULL: a commit is on the disk when it returns, which is what our 250 promises. cache_size is in KiB for each of a
+    # relay process's two connections; what is kept in it ends with the next commit of another process anyway.
     DATABASES["default"].setdefault("OPTIONS", {}).update(
         transaction_mode="IMMEDIATE",
         timeout=20,
-        init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16000;",
+        init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-4000;",
     )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -5,6 +5,8 @@ from django.urls import include, path
 
 from portal import appearance
 
+admin.autodiscover()
+
 urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
