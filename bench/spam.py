@@ -2,7 +2,8 @@
 
     python bench/spam.py --corpus ham.mbox.xz spam.mbox.xz            the shipped tables on this mail
     python bench/spam.py --corpus ... --cv                            trained anew for each fold, whole sources left out
-    python bench/spam.py --corpus ... --engines rspamd,spamassassin,bogofilter [--sample 2000]
+    python bench/spam.py --corpus ... --cv --engines rspamd,spamassassin+bayes [--sample 400]
+                                            engines (spam_engines.ENGINES) and ours on the same left-out mail
 
 Prints AUC, spam caught at 0.1, 0.5 and 1 % false positives, result at the default threshold, CPU per message, and the
 same per source (list archives are one source). Engines are started here on loopback, without DNS rules, and ended.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -96,6 +98,7 @@ def table(title: str, judged: Sequence[Judged], threshold: float, cpu_ms: float 
     print(f"\n{title}{cost}")
     rates = "".join(f"{'@' + format(rate, '.1%'):>8}" for rate in RATES)
     print(f"{'source':<14}{'ham':>7}{'spam':>7}{'AUC':>8}{rates}   at threshold {threshold:g}: FP, caught")
+    folds = []
     for name in ("all", *sorted({each.fold for each in judged})):
         chosen = judged if name == "all" else [each for each in judged if each.fold == name]
         found = figures(chosen, threshold)
@@ -103,11 +106,29 @@ def table(title: str, judged: Sequence[Judged], threshold: float, cpu_ms: float 
             false = share([each.value for each in chosen], lambda value: value >= threshold)
             print(f"{name:<14}{len(chosen):>7} messages of one kind, {false:.2%} at or above the threshold")
             continue
-        recalls = "".join(f"{each:>8.1%}" for each in found.recalls)
-        at_threshold = f"{found.false_positives:>14.2%} {found.caught:>8.1%}"
-        print(
-            f"{name:<14}{found.ham:>7}{found.spam:>7}{found.auc:>8.4f}{recalls}   {at_threshold}", flush=True
-        )
+        line(name, found)
+        folds += [found] if name != "all" else []
+    if len(folds) > 1:
+        line("mean of them", mean_of(folds))
+
+
+def line(name: str, found: Figures) -> None:
+    recalls = "".join(f"{each:>8.1%}" for each in found.recalls)
+    at_threshold = f"{found.false_positives:>14.2%} {found.caught:>8.1%}"
+    print(f"{name:<14}{found.ham:>7}{found.spam:>7}{found.auc:>8.4f}{recalls}   {at_threshold}", flush=True)
+
+
+def mean_of(folds: Sequence[Figures]) -> Figures:
+    """Every source counts the same, however much mail it has."""
+    count = len(folds)
+    return Figures(
+        sum(each.ham for each in folds),
+        sum(each.spam for each in folds),
+        sum(each.auc for each in folds) / count,
+        tuple(sum(rates) / count for rates in zip(*(each.recalls for each in folds), strict=True)),
+        sum(each.false_positives for each in folds) / count,
+        sum(each.caught for each in folds) / count,
+    )
 
 
 def fold_of(source: str) -> str:
@@ -127,18 +148,27 @@ def by_shipped(corpus: Iterable[Sample]) -> tuple[list[Judged], float]:
     return judged, 1000 * spent / max(len(judged), 1)
 
 
-def by_folds(corpus: Iterable[Sample]) -> list[Judged]:
+def by_folds(corpus: Sequence[Sample]) -> list[Judged]:
     """Every message by tables that were trained without any mail of its fold: the whole training with its calibration,
     once for each fold. Features are taken once; folds are trained beside each other, one to a core."""
+    folds = folds_of(corpus)
+    judged: list[Judged | None] = [None] * len(corpus)
+    with ProcessPoolExecutor() as pool:
+        rows = list(pool.map(row_of, corpus, chunksize=200))
+        jobs = [pool.submit(judged_fold, rows, folds, fold) for fold in sorted(set(folds))]
+        for job in jobs:
+            for position, each in job.result():
+                judged[position] = each
+    return [each for each in judged if each is not None]
+
+
+def folds_of(corpus: Sequence[Sample]) -> list[str]:
+    """The fold of each message: sources that are left out together."""
     from gateway.spam.train import fold_of as source_fold
     from gateway.spam.train import list_folds
 
-    with ProcessPoolExecutor() as pool:
-        rows = list(pool.map(row_of, corpus, chunksize=200))
-        dealt = list_folds(rows)
-        folds = [dealt.get(row.source, source_fold(row.source)) for row in rows]
-        jobs = [pool.submit(judged_fold, rows, folds, fold) for fold in sorted(set(folds))]
-        return [each for job in jobs for each in job.result()]
+    dealt = list_folds(corpus)
+    return [dealt.get(sample.source, source_fold(sample.source)) for sample in corpus]
 
 
 def row_of(sample: Sample) -> Row:
@@ -148,8 +178,8 @@ def row_of(sample: Sample) -> Row:
     return rows_of([sample])[0]
 
 
-def judged_fold(rows: Sequence[Row], folds: Sequence[str], fold: str) -> list[Judged]:
-    """The mail of one fold by tables that never saw it."""
+def judged_fold(rows: Sequence[Row], folds: Sequence[str], fold: str) -> list[tuple[int, Judged]]:
+    """The mail of one fold, by its position, by tables that never saw it."""
     from gateway.spam.score import judge_features
     from gateway.spam.tables import parse
     from gateway.spam.train import train_rows
@@ -158,17 +188,42 @@ def judged_fold(rows: Sequence[Row], folds: Sequence[str], fold: str) -> list[Ju
     tables = parse(train_rows(seen, lambda _: None))
     print(f"trained without {fold}", file=sys.stderr, flush=True)
     return [
-        Judged(fold, row.is_spam, judge_features(row.features, tables, None, None, ()).value)
-        for row, name in zip(rows, folds, strict=True)
+        (position, Judged(fold, row.is_spam, judge_features(row.features, tables, None, None, ()).value))
+        for position, (row, name) in enumerate(zip(rows, folds, strict=True))
         if name == fold
     ]
 
 
-def thinned(corpus: Iterable[Sample], most: int) -> list[Sample]:
-    """At most `most` messages, evenly spread, ham and spam in their proportion."""
-    everything = list(corpus)
-    step = max(1, len(everything) // most) if most else 1
-    return everything[::step]
+def sampled(corpus: Sequence[Sample], most: int) -> list[int]:
+    """Positions of at most `most` ham and `most` spam of each fold (0: all), always the same ones."""
+    kinds: dict[tuple[str, bool], list[int]] = {}
+    for position, (sample, fold) in enumerate(zip(corpus, folds_of(corpus), strict=True)):
+        kinds.setdefault((fold, sample.is_spam), []).append(position)
+    chance = random.Random(4)
+    return [
+        position
+        for kind in sorted(kinds)
+        for position in sorted(chance.sample(kinds[kind], min(most or len(corpus), len(kinds[kind]))))
+    ]
+
+
+def by_engine(name: str, corpus: Sequence[Sample], chosen: Sequence[int]) -> None:
+    """Print what one engine says of the chosen mail; with Bayes it has learned the other folds."""
+    from bench.spam_engines import ENGINES, Fold
+
+    names = folds_of(corpus)
+    folds = [
+        Fold(
+            fold,
+            [sample for sample, each in zip(corpus, names, strict=True) if each == fold],
+            [corpus[position] for position in chosen if names[position] == fold],
+        )
+        for fold in sorted(set(names))
+    ]
+    found, mark, cpu_ms = asyncio.run(ENGINES[name](folds))
+    judged = [(fold.name, sample.is_spam) for fold in folds for sample in fold.judged]
+    rows = [Judged(fold, is_spam, value) for (fold, is_spam), value in zip(judged, found, strict=True)]
+    table(name, rows, mark, cpu_ms)
 
 
 def files_of(paths: Sequence[Path]) -> Iterator[Path]:
@@ -188,31 +243,24 @@ def main() -> None:
         help="ham*/spam* files (mbox, .xz) or folders of them",
     )
     parser.add_argument("--cv", action="store_true", help="train anew for each fold (needs numpy and scipy)")
-    parser.add_argument("--engines", default="", help="rspamd,spamassassin,bogofilter")
-    parser.add_argument("--sample", type=int, default=0, help="use about this many messages for the engines")
+    parser.add_argument("--engines", default="", help="names of spam_engines.ENGINES, with commas between")
+    parser.add_argument(
+        "--sample", type=int, default=0, help="ham and spam of each source for the engines (0: all)"
+    )
     options = parser.parse_args()
-    files = list(files_of(options.corpus))
+    corpus = list(samples(list(files_of(options.corpus))))
     threshold = Thresholds().suspect
-    judged, cost = by_shipped(samples(files))
+    judged, cost = by_shipped(corpus)
     table("embedded, shipped tables", judged, threshold, cost)
+    chosen = sampled(corpus, options.sample) if options.engines else []
     if options.cv:
-        table(
-            "embedded, each source judged by tables that never saw it",
-            by_folds(samples(files)),
-            threshold,
-            None,
-        )
-    if options.engines:
-        from bench.spam_engines import ENGINES
-
-        corpus = thinned(samples(files), options.sample)
-        for name in options.engines.split(","):
-            found, mark, cpu_ms = asyncio.run(ENGINES[name](corpus))
-            rows = [
-                Judged(fold_of(each.source), each.is_spam, value)
-                for each, value in zip(corpus, found, strict=True)
-            ]
-            table(name, rows, mark, cpu_ms)
+        judged = by_folds(corpus)
+        table("embedded, each source judged by tables that never saw it", judged, threshold, None)
+        if chosen:
+            same = [judged[position] for position in chosen]
+            table("embedded, the same, of the mail that the engines judge", same, threshold, None)
+    for name in filter(None, options.engines.split(",")):
+        by_engine(name, corpus, chosen)
 
 
 if __name__ == "__main__":

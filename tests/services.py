@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -268,23 +269,34 @@ def _clamd_pongs(daemon: Daemon) -> bool:
         return False
 
 
-def start_spamd(services: Services) -> Daemon:
+def start_spamd(services: Services, options: Sequence[str] = ()) -> Daemon:
     """SpamAssassin with Debian's rules, local tests only (no DNS)."""
     binary, directory, port = need("spamd"), services.directory("spamd"), free_port()
     command = [
         binary, "--local", "--listen", f"127.0.0.1:{port}", "--allowed-ips=127.0.0.1", "--nouser-config",
-        "--max-children=2", "--min-children=1", "--syslog=stderr", f"--helper-home-dir={directory}",
+        "--max-children=2", "--min-children=1", "--syslog=stderr", f"--helper-home-dir={directory}", *options,
     ]  # fmt: skip
     return services.start("spamd", command, directory, port=port)
 
 
-def start_rspamd(services: Services) -> Daemon:
-    """Rspamd with its shipped rules; look-ups of the outside world (RBL, SPF, DKIM, DMARC, fuzzy, redis) are off."""
+# Preparing the whole public suffix list takes 8 s of CPU.
+RSPAMD_TLDS = "com\nde\nexample\nnet\norg\n"
+
+
+def start_rspamd(
+    services: Services, tlds: str = RSPAMD_TLDS, files: Mapping[str, str] = MappingProxyType({})
+) -> Daemon:
+    """Rspamd with its shipped rules; look-ups of the outside world (RBL, SPF, DKIM, DMARC, fuzzy, redis) are off.
+    `tlds`: its list of public suffixes; `files`: what a site has in its own folder, by path."""
     binary, directory, port = need("rspamd"), services.directory("rspamd"), free_port()
-    (directory / "rspamd.conf").write_text(_rspamd_config(directory, port))
-    (directory / "tlds").write_text("".join(f"{name}\n" for name in _RSPAMD_TLDS))
+    (directory / "rspamd.conf").write_text(_RSPAMD_CONFIG % {"dir": directory, "port": port})
+    (directory / "tlds").write_text(tlds)
+    (directory / "override.d").mkdir()
+    off = {f"override.d/{module}.conf": "enabled = false;\n" for module in _RSPAMD_OFF}
+    for name, text in {**off, **files}.items():
+        (directory / name).write_text(text)
     command = [binary, "-f", "-c", str(directory / "rspamd.conf")]
-    for variable in ("DBDIR", "RUNDIR", "LOGDIR"):
+    for variable in ("DBDIR", "RUNDIR", "LOGDIR", "LOCAL_CONFDIR"):
         command += [f"--var={variable}={directory}"]
     daemon = services.start("rspamd", command, directory, port=port, ready=_http_pings)
     daemon.extra["url"] = f"http://127.0.0.1:{port}"
@@ -295,8 +307,6 @@ _RSPAMD_OFF = (
     "rbl spf dkim arc dmarc fuzzy_check asn hfilter phishing greylist ratelimit history_redis neural replies mx_check "
     "milter_headers url_redirector reputation"
 ).split()
-# Preparing the whole public suffix list takes 8 s of CPU.
-_RSPAMD_TLDS = ("com", "de", "example", "net", "org")
 _RSPAMD_CONFIG = """
 options {
   pidfile = "%(dir)s/rspamd.pid";
@@ -310,11 +320,6 @@ options {
 logging { type = "console"; level = "notice"; }
 worker "normal" { bind_socket = "127.0.0.1:%(port)d"; count = 1; task_timeout = 20s; }
 """
-
-
-def _rspamd_config(directory: Path, port: int) -> str:
-    off = "".join(f"{module} {{ enabled = false; }}\n" for module in _RSPAMD_OFF)
-    return _RSPAMD_CONFIG % {"dir": directory, "port": port} + off
 
 
 def _http_pings(daemon: Daemon) -> bool:

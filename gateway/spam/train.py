@@ -138,7 +138,7 @@ def fold_of(source: str) -> str:
     return source.partition(":")[0]
 
 
-def list_folds(rows: Sequence[Row], count: int = 3) -> dict[str, str]:
+def list_folds(rows: Sequence[Row | Sample], count: int = 3) -> dict[str, str]:
     """Mailing lists to `count` folds so that each gets a share of the spam: largest first to the smallest fold."""
     spam: dict[str, int] = {}
     for row in rows:
