@@ -136,21 +136,42 @@ class Reporter:
             self._plan(settlement, recipients[outcome.recipient_id], outcome, now)
         await self._bar_if_blocklisted(snapshot, parcel, settlement, now)
         kinds = _kinds_of_report(parcel, settlement.outcomes)
+        if Report.DELAYED in kinds and not await self._warn_now(snapshot, parcel, now):
+            kinds.remove(Report.DELAYED)
         if kinds:
             # One parcel of a message after the other, or two that fail together would not see each other's report.
             async with self._reporting.setdefault(mail.id, asyncio.Lock()):
-                await self._add_reports(snapshot, parcel, settlement, recipients, kinds, now)
-                await self._write(settlement)
+                await self._write_with_reports(snapshot, parcel, settlement, recipients, kinds)
         else:
             await self._write(settlement)
         return settlement.outcomes
 
-    async def _write(self, settlement: Settlement) -> None:
+    async def _write_with_reports(
+        self,
+        snapshot: Snapshot,
+        parcel: Parcel,
+        plain: Settlement,
+        recipients: dict[int, OpenRecipient],
+        kinds: list[Report],
+    ) -> None:
+        """Until no other process has been first with a report about the message: the next one takes it in."""
+        is_written = False
+        while not is_written:
+            now = self._utc_now()
+            settlement = replace(plain, reports=[], report_rows=[], ndr_of={}, replaced={}, reported_at=now)
+            await self._add_reports(snapshot, parcel, settlement, recipients, kinds, now)
+            is_written = await self._write(settlement)
+
+    async def _write(self, settlement: Settlement) -> bool:
+        """False when it was overtaken, see `store.settle`."""
         # An outcome that is forgotten is a delivery made twice: wait for a database that is away.
         spooled = await write_surely(self._database, store.settle, settlement, patient=True)
+        if spooled is None:
+            return False
         self._meters.count("smg_ndrs", by=len(settlement.reports) - len(settlement.replaced))
         if spooled:
             await asyncio.to_thread(self._forget_bodies, spooled)
+        return True
 
     def failed(self, parcel: Parcel, gateway: GatewayPolicy, failed: StepFailed) -> list[Outcome]:
         """The outcomes when a step before the delivery could not go on."""
@@ -229,8 +250,6 @@ class Reporter:
     ) -> None:
         customer = snapshot.customers.get(parcel.mail.customer_id or 0)
         if report is Report.DELAYED:
-            if not await self._warn_now(parcel, customer.delay_warning_h if customer else 0, now):
-                return
             others = await self._database.read(store.still_deferred, parcel.mail.id, parcel.recipient_ids)
             about = [*map(_as_settled, others), *about]
         told = [pair for pair in about if wants_report(report, parcel.mail.sender, pair[0].notify)]
@@ -278,8 +297,10 @@ class Reporter:
             return None
         return found
 
-    async def _warn_now(self, parcel: Parcel, after_h: int, now: datetime) -> bool:
+    async def _warn_now(self, snapshot: Snapshot, parcel: Parcel, now: datetime) -> bool:
         """One delay warning a message, whichever parcel comes first."""
+        customer = snapshot.customers.get(parcel.mail.customer_id or 0)
+        after_h = customer.delay_warning_h if customer else 0
         if parcel.mail.warned or not warning_due(parcel.mail.received_at, now, after_h):
             return False
         parcel.mail.warned = True

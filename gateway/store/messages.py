@@ -21,9 +21,10 @@ from gateway.models import (
     Recipient,
 )
 from gateway.rules.ids import from_text
+from gateway.rules.notify import Report
 from gateway.rules.types import Outcome, State
 from gateway.store.counters import CountKey, count, hour_of
-from gateway.store.reports import replace_report
+from gateway.store.reports import replace_report, waiting_report
 
 
 @dataclass(slots=True)
@@ -54,6 +55,7 @@ class Settlement:
     signed_by: str = ""  # the DKIM key that signed what was sent, 'selector._domainkey.domain'
     ndr_of: dict[int, int] = field(default_factory=dict)  # recipient id -> NDR message id
     replaced: dict[int, int] = field(default_factory=dict)  # NDR that was waiting -> the one that lists more
+    reported_at: datetime | None = None  # when it was looked what waits
 
 
 def insert_messages(payloads: Sequence[NewMessage]) -> list[None]:
@@ -94,11 +96,39 @@ def _accepted_counts(payloads: Sequence[NewMessage]) -> Counter[tuple[CountKey, 
     return counts
 
 
-def settle(payloads: Sequence[Settlement]) -> list[list[str]]:
+def settle(payloads: Sequence[Settlement]) -> list[list[str] | None]:
     """Write outcomes, attempts, reports and counters; delete the bodies of messages with nothing left to do.
 
-    Returns, per settlement, the spool files that may be removed after the commit.
+    Returns, per settlement, the spool files that may be removed after the commit. None: nothing of it was written,
+    since another process has queued a report of the same kind about the message, which this one must take in.
     """
+    late = _overtaken(payloads)
+    spooled = _settle([item for place, item in enumerate(payloads) if place not in late])
+    return [
+        None if place in late else spooled.get(item.message_id, []) for place, item in enumerate(payloads)
+    ]
+
+
+def _overtaken(payloads: Sequence[Settlement]) -> set[int]:
+    """Places of settlements that do not know of a report that waits. Of two processes whose recipients of a message
+    fail in the same instant the second waits here for the first one's commit."""
+    reporting = [(place, item) for place, item in enumerate(payloads) if item.reports]
+    if not reporting:
+        return set()
+    ids = {item.message_id for _, item in reporting}
+    list(Message.objects.select_for_update().filter(id__in=ids).order_by("id").values_list("id"))
+    return {place for place, item in reporting if _misses_a_report(item)}
+
+
+def _misses_a_report(item: Settlement) -> bool:
+    made = {row["kind"] for row in item.report_rows if row["report"] is not None} - {Report.DELAYED.value}
+    if item.reported_at is None:
+        return False
+    waiting = [waiting_report(item.message_id, kind, item.reported_at) for kind in made]
+    return any(found is not None and found.id not in item.replaced for found in waiting)
+
+
+def _settle(payloads: Sequence[Settlement]) -> dict[int, list[str]]:
     outcomes = [(item, outcome) for item in payloads for outcome in item.outcomes]
     rows.many(_SETTLE_SQL, [_settle_row(item, outcome) for item, outcome in outcomes])
     rows.insert(Attempt, (_attempt_row(item, outcome) for item, outcome in outcomes))
@@ -108,8 +138,7 @@ def settle(payloads: Sequence[Settlement]) -> list[list[str]]:
         for old, new in item.replaced.items():
             replace_report(item.message_id, old, new)
     count(_outcome_counts(payloads))
-    spooled = delete_finished_bodies({item.message_id for item in payloads})
-    return [spooled.get(item.message_id, []) for item in payloads]
+    return delete_finished_bodies({item.message_id for item in payloads})
 
 
 _SETTLE_SQL = (

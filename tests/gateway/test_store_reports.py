@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.db import transaction
 
 from gateway import store
+from gateway.config import Config
 from gateway.models import Body, Message, NdrReport, Recipient
+from gateway.ndr_mail import NdrMail
+from gateway.queue import mail_from_row
+from gateway.report import Reporter
+from gateway.rules.ids import IdMaker
+from gateway.rules.policy import CustomerPolicy, Snapshot
+from gateway.rules.types import Outcome, Reply, Stage, State
 from gateway.store.reports import replace_report
+from gateway.work import Mail, Parcel, recipient_from_row
 from tests.factories import make_attempt, make_customer, make_message, make_ndr
 
 pytestmark = pytest.mark.django_db
@@ -112,3 +125,78 @@ def test_a_delay_warning_lists_all_that_were_tried(message: Message) -> None:
     assert [(one.address, one.stage, one.tried_at) for one in store.still_deferred(made.pk, [first.pk])] == [
         ("b@b.example", "dot", NOW)
     ]
+
+
+async def load_body(mail: Mail) -> bytes:
+    return b"From: web@acme.example\r\nSubject: Hello\r\n\r\nHello\r\n"
+
+
+async def no_race() -> None:
+    """Nobody else settles meanwhile."""
+
+
+class Process:
+    """What one relay process settles with. `before_settling` comes between its look at the database and its writing."""
+
+    def __init__(self, node: int, customer: CustomerPolicy, directory: Path) -> None:
+        config = Config.from_env({"SMG_VAR_DIR": str(directory)}, directory)
+        writer = NdrMail(config, load_body, IdMaker(node))
+        self.before_settling: Callable[[], Awaitable[None]] = no_race
+        self._snapshot = Snapshot(customers={customer.id: customer})
+        self._reporter = Reporter(self, config, writer, lambda names: None, utc_now=lambda: NOW)  # type: ignore[arg-type]
+
+    async def write(self, handler: Callable[..., Any], payload: Any, *, patient: bool = False) -> Any:
+        if handler is store.settle:
+            await self.before_settling()
+        return await sync_to_async(self._commit)(handler, payload)
+
+    @staticmethod
+    def _commit(handler: Callable[..., Any], payload: Any) -> Any:
+        with transaction.atomic():
+            return handler([payload])[0]
+
+    async def read(self, function: Callable[..., Any], *args: Any) -> Any:
+        return await sync_to_async(function)(*args)
+
+    async def bounces(self, message: Message, recipient: Recipient) -> None:
+        parcel = Parcel(mail_from_row(message), recipient.domain, [recipient_from_row(recipient)])
+        outcome = Outcome(
+            recipient.pk,
+            State.BOUNCED,
+            Reply(550, "5.1.1", "User unknown"),
+            Stage.RCPT,
+            NOW,
+            reason="unknown_user",
+        )
+        await self._reporter.report(self._snapshot, parcel, [outcome])
+
+
+def test_two_processes_that_fail_at_once_make_one_report(tmp_path: Path) -> None:
+    """Each has seen that no report waits when the other one writes its own."""
+    customer = make_customer("acme")
+    message = make_message(
+        customer, at=NOW, to=("bob@one.example", "carol@two.example"), state="queued",
+        recipient={"lease_owner": "somebody", "next_attempt_at": LATER},
+    )  # fmt: skip
+    bob, carol = message.recipients.order_by("id")
+    policy = CustomerPolicy(customer.pk, "acme", "ACME")
+    one, other = Process(1, policy, tmp_path), Process(2, policy, tmp_path)
+    raced = []
+
+    async def race() -> None:
+        if not raced:
+            raced.append(True)
+            await other.bounces(message, carol)
+
+    one.before_settling = race
+    async_to_sync(one.bounces)(message, bob)
+    (report,) = Message.objects.filter(kind="ndr")
+    text = bytes(Body.objects.get(message=report).content or b"")
+    assert b"bob@one.example" in text
+    assert b"carol@two.example" in text
+    assert set(Recipient.objects.filter(message=message).values_list("state", "ndr")) == {
+        ("bounced", report.pk)
+    }
+    assert set(NdrReport.objects.values_list("address", "report")) == {
+        ("bob@one.example", report.pk), ("carol@two.example", report.pk),
+    }  # fmt: skip
