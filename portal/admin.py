@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.decorators import secure_admin_login
+from allauth.usersessions.admin import UserSessionAdmin
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
@@ -19,6 +20,8 @@ from portal.models import ApiToken, ContentGrant, ContentLook, Membership, User
 admin.site.site_header = admin.site.site_title = "Secure Mail Gateway"
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 admin.site.unregister(Group)  # roles are memberships; groups would be a second, unread truth
+# allauth's own asks for a user name, which our people have not
+UserSessionAdmin.search_fields = ["user__email", "ip"]
 
 
 def lock(user: User, *, actor: str) -> bool:
