@@ -263,7 +263,14 @@ def _fuse_limits(read: _Reader, default: Limits) -> Limits:
     unknown, unknown_percent = read.pair(
         "SMG_FUSE_UNKNOWN", (default.unknown_recipients, round(100 * default.unknown_share))
     )
-    for name, percent in (("SMG_FUSE_BAD", bad_percent), ("SMG_FUSE_UNKNOWN", unknown_percent)):
+    complaints, complaint_percent = read.pair(
+        "SMG_FUSE_COMPLAINTS", (default.complaints, round(100 * default.complaint_share))
+    )
+    for name, percent in (
+        ("SMG_FUSE_BAD", bad_percent),
+        ("SMG_FUSE_UNKNOWN", unknown_percent),
+        ("SMG_FUSE_COMPLAINTS", complaint_percent),
+    ):
         if percent > 100:
             raise ConfigError(f"{name}: expected at most 100 percent, not {percent}")
     flood, flood_times = read.pair("SMG_FUSE_FLOOD", (default.flood_recipients, round(default.flood_times)))
@@ -275,6 +282,8 @@ def _fuse_limits(read: _Reader, default: Limits) -> Limits:
         bad_share=bad_percent / 100,
         unknown_recipients=unknown,
         unknown_share=unknown_percent / 100,
+        complaints=complaints,
+        complaint_share=complaint_percent / 100,
         flood_recipients=flood,
         flood_times=float(flood_times),
         burst_recipients=burst,

@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 
 from gateway.admin.base import AtWindowFilter, LogAdmin, NoFields, VerbAdmin, WindowFilter, actor
 from gateway.control import queue_filter, suppressions
-from gateway.models import Attempt, Message, NdrReport, Recipient, Refusal, Suppression
+from gateway.models import Attempt, Complaint, Message, NdrReport, Recipient, Refusal, Suppression
 from gateway.rules.ids import from_text, to_text
 
 
@@ -226,6 +226,18 @@ class NdrReportAdmin(LogAdmin):
     list_select_related = ["customer"]
     fields = [
         "at", "customer", "kind", "sender", "address", "domain", "cause", "code", "enhanced", "text", "gateway",
+    ]  # fmt: skip
+
+
+@admin.register(Complaint)
+class ComplaintAdmin(LogAdmin):
+    list_display = ["at", "kind", "customer", "credential", "author", "reporter", "obstacle"]
+    list_filter = [AtWindowFilter, "kind", "obstacle", "customer"]
+    search_fields = ["=author", "=reporter", "=recipient", "=header_id"]
+    list_select_related = ["customer", "credential"]
+    fields = [
+        "at", "kind", "customer", "credential", "message", "obstacle", "reporter", "user_agent", "author", "recipient",
+        "source_ip", "header_id", "told_at",
     ]  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from gateway.db import exclusive, writer_lock
-from gateway.models import AuditEntry, Customer, Message, Recipient, Refusal, SetupEvent
+from gateway.models import AuditEntry, Complaint, Customer, Message, Recipient, Refusal, SetupEvent
 from gateway.rules.ids import first_id
 
 BATCH = (
@@ -77,6 +77,7 @@ def sweep_all(sweep: Sweep, now: datetime) -> None:
         sweep.remove(settled_messages(span))
     for before, whose in groups(now):
         sweep.remove(Refusal.objects.filter(whose, at__lt=before))
+        sweep.remove(Complaint.objects.filter(whose, at__lt=before))
         sweep.remove(AuditEntry.objects.filter(whose, at__lt=before))
     sweep.remove(SetupEvent.objects.filter(at__lt=now - SETUP_EVENTS))
 

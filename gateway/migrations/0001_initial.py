@@ -647,7 +647,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='recipient',
-            index=models.Index(condition=models.Q(('lease_owner', ''), ('state', 'queued')), fields=['next_attempt_at', 'id'], name='recipient_due'),
+            index=models.Index(condition=models.Q(('lease_owner', ''), ('state', 'queued')), fields=['next_attempt_at', 'id', 'pool', 'customer', 'domain'], name='recipient_due'),
         ),
         migrations.AddIndex(
             model_name='recipient',
@@ -700,5 +700,31 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='tlsrule',
             constraint=models.UniqueConstraint(models.F('customer'), models.F('sender_domain'), models.F('recipient_domain'), name='tls_rule_once_per_pair'),
+        ),
+        migrations.CreateModel(
+            name='Complaint',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('at', models.DateTimeField(verbose_name='time')),
+                ('kind', models.CharField(choices=[('abuse', 'reported as spam'), ('fraud', 'reported as fraud'), ('virus', 'reported as a virus'), ('other', 'reported for another reason'), ('not-spam', 'reported as no spam'), ('auth-failure', 'authentication failed')], max_length=12, verbose_name='kind')),
+                ('obstacle', models.CharField(blank=True, choices=[('unknown', 'no such message, or no longer kept'), ('sender', 'the message has another sender than the report says')], max_length=8, verbose_name='not attributed because')),
+                ('reporter', models.CharField(blank=True, max_length=320, verbose_name='reported by')),
+                ('user_agent', models.CharField(blank=True, max_length=200, verbose_name='program')),
+                ('author', models.CharField(blank=True, max_length=320, verbose_name='From')),
+                ('recipient', models.CharField(blank=True, max_length=320, verbose_name='recipient')),
+                ('source_ip', models.GenericIPAddressField(null=True, verbose_name='source address')),
+                ('header_id', models.CharField(blank=True, max_length=300, verbose_name='Message-ID')),
+                ('digest', models.CharField(max_length=64, unique=True)),
+                ('told_at', models.DateTimeField(null=True, verbose_name='customer told')),
+                ('credential', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='gateway.credential')),
+                ('customer', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='complaints', to='gateway.customer')),
+                ('message', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='complaints', to='gateway.message')),
+            ],
+            options={
+                'verbose_name': 'complaint',
+                'verbose_name_plural': 'complaints',
+                'ordering': ['-id'],
+                'indexes': [models.Index(fields=['customer', '-id'], name='complaint_by_customer'), models.Index(fields=['credential', 'message'], name='complaint_by_login'), models.Index(fields=['at'], name='complaint_by_time')],
+            },
         ),
     ]

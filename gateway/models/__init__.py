@@ -1,6 +1,7 @@
 """Everything about sending: who may send, by which rules, by which ways out, and what became of each message."""
 
 from gateway.models.audit import AuditEntry, PolicyVersion
+from gateway.models.complaints import Complaint
 from gateway.models.customers import Credential, Customer, Domain, SourceNetwork
 from gateway.models.mail import (
     Attempt,
@@ -24,6 +25,7 @@ __all__ = [
     "AuditEntry",
     "Bar",
     "Body",
+    "Complaint",
     "Credential",
     "Customer",
     "DkimKey",

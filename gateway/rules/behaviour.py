@@ -27,6 +27,9 @@ class Limits:
     bad_share: float = 0.3
     unknown_recipients: int = 20
     unknown_share: float = 0.2
+    complaint_window_h: float = 24.0  # recipients complain when they read, not when we deliver
+    complaints: int = 5
+    complaint_share: float = 0.01  # mailbox providers block from 0.3 % on; below so few a share says nothing
     share_times: float = 3.0  # a login that always had such a share is not news
     strict_factor: float = 2.0  # for logins without history: so many times as many, and a higher share
     flood_times: float = 20.0
@@ -54,6 +57,12 @@ class Traffic:
     domains: int = 0  # recipient domains looked at
     settled: int = 0  # recipients looked at whose fate is known
     unknown: int = 0  # of these, refused by their server as not existing
+    complaints: int = 0  # about messages of the complaint window
+    complainable: int = 0  # recipients of these messages
+
+    @property
+    def complaint_share(self) -> float:
+        return self.complaints / self.complainable if self.complainable else 0.0
 
     @property
     def bad_share(self) -> float:
@@ -90,7 +99,7 @@ class Baseline:
 class Signal:
     """One thing that is unusual: `value` now, `usual` before (None: no history). Shares are 0..1, the rest counts."""
 
-    name: str  # bad | unknown | flood | burst | networks | recipients | domains
+    name: str  # bad | unknown | complaints | flood | burst | networks | recipients | domains
     value: float
     usual: float | None
 
@@ -106,7 +115,7 @@ class Breach:
         return numbers(self.signals)
 
 
-STRONG = frozenset({"bad", "unknown", "flood"})
+STRONG = frozenset({"bad", "unknown", "complaints", "flood"})
 
 
 def judge(now: Traffic, baseline: Baseline, limits: Limits) -> Breach | None:
@@ -135,6 +144,8 @@ def _strict(now: Traffic, limits: Limits) -> list[Signal]:
         bad_share=min(0.5, limits.bad_share * factor),
         unknown_recipients=round(limits.unknown_recipients * factor),
         unknown_share=min(0.5, limits.unknown_share * factor),
+        complaints=round(limits.complaints * factor),
+        complaint_share=min(0.5, limits.complaint_share * factor),
     )
     return [Signal(signal.name, signal.value, None) for signal in _shares(now, Baseline(), stricter)]
 
@@ -148,6 +159,9 @@ def _shares(now: Traffic, baseline: Baseline, limits: Limits) -> list[Signal]:
     least = max(limits.unknown_share, limits.share_times * usual.unknown_share)
     if now.unknown >= limits.unknown_recipients and now.unknown_share >= least:
         found.append(Signal("unknown", now.unknown_share, usual.unknown_share))
+    least = max(limits.complaint_share, limits.share_times * usual.complaint_share)
+    if now.complaints >= limits.complaints and now.complaint_share >= least:
+        found.append(Signal("complaints", now.complaint_share, usual.complaint_share))
     return found
 
 
@@ -195,6 +209,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "bad": "{value:.0%} of the messages look like spam{usual}",
         "unknown": "{value:.0%} of the recipients do not exist{usual}",
+        "complaints": "{value:.0%} of the recipients of the last day reported the mail as unwanted{usual}",
         "flood": "{value:,.0f} recipients within an hour{usual}",
         "burst": "{value:,.0f} recipients within an hour{usual}",
         "networks": "{value:.0%} of the messages come from networks that this login never used before",
@@ -205,6 +220,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "de": {
         "bad": "{value:.0%} der Nachrichten sehen nach Spam aus{usual}",
         "unknown": "{value:.0%} der Empfänger gibt es nicht{usual}",
+        "complaints": "{value:.0%} der Empfänger des letzten Tages meldeten die Nachrichten als unerwünscht{usual}",
         "flood": "{value:,.0f} Empfänger innerhalb einer Stunde{usual}",
         "burst": "{value:,.0f} Empfänger innerhalb einer Stunde{usual}",
         "networks": "{value:.0%} der Nachrichten kommen aus Netzen, die dieser Zugang nie zuvor benutzt hat",
@@ -214,7 +230,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     },
 }
 SIGNALS = frozenset(WORDS["en"]) - {"usual"}
-SHARES = frozenset({"bad", "unknown", "networks", "recipients"})
+SHARES = frozenset({"bad", "unknown", "complaints", "networks", "recipients"})
 
 
 def sentences(found: tuple[Signal, ...], language: str) -> list[str]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import connection
+from django.db.models import Count
 
 from gateway import rows
-from gateway.models import AuditEntry, Credential, Message, Recipient
+from gateway.models import AuditEntry, Complaint, Credential, Message, Recipient
+from gateway.rules.arf import COMPLAINTS
 from gateway.rules.behaviour import Baseline, Limits, Traffic, network_of
 from gateway.rules.ids import EPOCH_MS, first_id
 
@@ -46,7 +48,8 @@ class Login:
     id: int
     customer_id: int
     since: datetime
-    released_at: datetime | None = None  # within the window
+    complaints_since: datetime  # complaints about messages from then on are judged
+    released_at: datetime | None = None  # within the window of complaints
 
 
 def login(credential_id: int, now: datetime, limits: Limits) -> Login | None:
@@ -55,21 +58,28 @@ def login(credential_id: int, now: datetime, limits: Limits) -> Login | None:
     if found is None:
         return None
     since = now - timedelta(seconds=limits.window_s)
+    complaints_since = now - timedelta(hours=limits.complaint_window_h)
     released = (
         AuditEntry.objects.filter(
-            customer_id=found.customer_id, action="credential.release", target=found.username, at__gt=since
+            customer_id=found.customer_id,
+            action="credential.release",
+            target=found.username,
+            at__gt=min(since, complaints_since),
         )
         .order_by("-id")
         .values_list("at", flat=True)
         .first()
     )
-    return Login(found.id, found.customer_id, released or since, released)
+    if released is not None:
+        since, complaints_since = max(since, released), max(complaints_since, released)
+    return Login(found.id, found.customer_id, since, complaints_since, released)
 
 
 def traffic(which: Login) -> Traffic:
-    """What the login sent since the window began."""
+    """What the login sent since the window began, and the complaints about what it sent in theirs."""
     first, last = _id_at(which.since), _END
-    return _traffic(which, first, last, new_before=first)
+    sent = _traffic(which, first, last, new_before=first)
+    return _with_complaints(sent, which.id, _id_at(which.complaints_since), last)
 
 
 def baseline(which: Login, limits: Limits) -> Baseline:
@@ -83,6 +93,7 @@ def baseline(which: Login, limits: Limits) -> Baseline:
         return Baseline()
     span_h = (which.since - began).total_seconds() / 3600
     per_message = usual.recipients / usual.messages
+    usual = _with_complaints(usual, which.id, since, _id_at(which.complaints_since))
     return Baseline(usual, round(_busiest_hour(which.id, since, until) * per_message), span_h)
 
 
@@ -108,6 +119,23 @@ def _traffic(which: Login, first: int, last: int, *, new_before: int | None) -> 
         domains=len({domain for _, domain, *_ in recipients}),
         settled=len(settled),
         unknown=sum(state == "bounced" and reason == "unknown_user" for _, _, state, reason in settled),
+    )
+
+
+def _with_complaints(sent: Traffic, credential_id: int, first: int, last: int) -> Traffic:
+    """With the complaints about the login's messages of this range of ids, of each message at most as many as it has
+    recipients: who got one mail cannot accuse its sender by a hundred reports. Most looks end here."""
+    found = Complaint.objects.filter(
+        credential=credential_id, message__gte=first, message__lt=last, kind__in=COMPLAINTS
+    )
+    by_message = found.order_by().values_list("message", "message__recipient_count")
+    counted = by_message.annotate(number=Count("pk"))[:MAX_MESSAGES]
+    number = sum(min(most, reported) for _message, most, reported in counted)
+    if not number:
+        return sent
+    per_message = sent.recipients / max(sent.messages, 1)
+    return replace(
+        sent, complaints=number, complainable=round(_count(credential_id, first, last) * per_message)
     )
 
 

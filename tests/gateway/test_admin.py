@@ -23,6 +23,7 @@ from gateway.models import (
     Attempt,
     AuditEntry,
     Bar,
+    Complaint,
     Credential,
     Customer,
     DkimKey,
@@ -127,6 +128,7 @@ def everything(acme: Customer) -> dict[type, Any]:
         NdrReport: NdrReport.objects.create(
             at=now, customer=acme, message=message, address="b@g.example", domain="g.example", cause="5.1.1"
         ),
+        Complaint: Complaint.objects.create(at=now, kind="abuse", customer=acme, message=message, digest="0"),
         Suppression: Suppression.objects.create(
             customer=acme, address="gone@globex.example", reason="unknown_user"
         ),
@@ -138,6 +140,7 @@ def everything(acme: Customer) -> dict[type, Any]:
 
 
 def pages() -> Iterator[type]:
+    admin.autodiscover()  # only web processes do it by themselves (portal/urls.py)
     yield from (model for model in admin.site._registry if model._meta.app_label == "gateway")
 
 

@@ -15,7 +15,7 @@ from django.core.management import call_command
 from gateway.control import credentials, queue, queue_filter
 from gateway.control.fuse import Stop, contain, hold_late, hold_rest
 from gateway.fuse import Fuse
-from gateway.models import AuditEntry, Credential, Customer, Message, Recipient
+from gateway.models import AuditEntry, Complaint, Credential, Customer, Message, Recipient
 from gateway.rules.behaviour import Breach, Limits, Signal, from_numbers, sentences
 from gateway.store import behaviour
 from tests.factories import make_credential, make_customer, make_message
@@ -140,6 +140,62 @@ def test_busy_logins_are_judged_by_an_even_sample(web: Credential, monkeypatch: 
     assert now.sampled <= 10
     assert now.bad_share == pytest.approx(0.5, abs=0.15)
     assert now.recipients == pytest.approx(90, abs=30)
+
+
+def complain(messages: Sequence[Message], kind: str = "abuse") -> None:
+    for message in messages:
+        complain_once(message, str(message.id), kind)
+
+
+def complain_once(message: Message, digest: str, kind: str = "abuse") -> None:
+    Complaint.objects.create(
+        at=NOW,
+        kind=kind,
+        customer=message.customer,
+        credential=message.credential,
+        message=message,
+        digest=digest,
+    )
+
+
+def test_complaints_about_the_last_day_are_counted(web: Credential) -> None:
+    complain(send(web, 40, NOW - timedelta(days=2))[:2])
+    yesterday = send(web, 50, NOW - timedelta(hours=20), to="reader{number}@many.example")
+    complain(yesterday[:6])
+    complain(yesterday[6:9], kind="not-spam")
+    send(web, 50, NOW)
+    login = behaviour.login(web.id, NOW, LIMITS)
+    assert login is not None
+    now = behaviour.traffic(login)
+    assert (now.complaints, now.complainable) == (6, 100)
+    usual = behaviour.baseline(login, LIMITS).usual
+    assert (usual.complaints, usual.complainable) == (2, 40)
+
+
+def test_a_message_is_complained_about_by_its_recipients_at_most(web: Credential) -> None:
+    (single, many) = send(web, 2, NOW)
+    Message.objects.filter(pk=many.pk).update(recipient_count=3)
+    for place in range(9):
+        complain_once(single, str(place))
+    for place in range(2):
+        complain_once(many, f"many{place}")
+    login = behaviour.login(web.id, NOW, LIMITS)
+    assert login is not None
+    assert behaviour.traffic(login).complaints == 1 + 2
+
+
+def test_complaints_from_before_a_release_are_settled(web: Credential) -> None:
+    complain(send(web, 60, NOW - timedelta(hours=5))[:20])
+    at = NOW - timedelta(hours=4)
+    AuditEntry.objects.create(
+        actor="a", action="credential.release", customer=web.customer, target="acme-web"
+    )
+    AuditEntry.objects.update(at=at)
+    login = behaviour.login(web.id, NOW, LIMITS)
+    assert login is not None
+    assert login.complaints_since == at
+    assert login.since == NOW - timedelta(hours=1)
+    assert behaviour.traffic(login).complaints == 0
 
 
 def test_active_logins(web: Credential) -> None:

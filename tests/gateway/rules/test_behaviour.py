@@ -79,6 +79,15 @@ def sent(number: int, **values: object) -> Traffic:
         pytest.param(sent(90, bad=60), NEW, {"bad"}, id="nor for spam"),
         pytest.param(sent(50_000, new=200, domains=2000), NEW, None, id="a new login's first newsletter"),
         pytest.param(
+            sent(60, complaints=6, complainable=300), WEB_FORM, {"complaints"}, id="readers complain"
+        ),
+        pytest.param(sent(60, complaints=4, complainable=60), WEB_FORM, None, id="four readers may be wrong"),
+        pytest.param(
+            sent(60, complaints=60, complainable=9000), WEB_FORM, None, id="a newsletter's usual share"
+        ),
+        pytest.param(sent(60, complaints=6, complainable=300), NEW, None, id="complaints about a new login"),
+        pytest.param(sent(60, complaints=12, complainable=300), NEW, {"complaints"}, id="but not so many"),
+        pytest.param(
             sent(49, bad=49, unknown=49, networks={ELSEWHERE: 49}, new=200), WEB_FORM, None, id="too few"
         ),
     ],
