@@ -33,6 +33,10 @@ from portal.windows import BUDGET_S, before, gather, too_late, windows
 MOST_CUSTOMERS = 2000
 PATIENCE_S = 1.0  # of somebody who searches further back
 SHOWN_CHARS = 64 * 1024
+PLACES = [
+    ("", gettext_lazy("everywhere")), ("recipient", gettext_lazy("Recipient")), ("sender", gettext_lazy("Sender")),
+    ("answer", gettext_lazy("Remote server and its answer")),
+]  # fmt: skip
 
 
 class SearchForm(forms.Form):
@@ -40,6 +44,7 @@ class SearchForm(forms.Form):
         label=gettext_lazy("Id, address, domain, IP address, Message-ID or text of a remote answer"),
         max_length=300,
     )
+    where = forms.ChoiceField(label=gettext_lazy("Where to look"), choices=PLACES, required=False)
     range = forms.ChoiceField(label=gettext_lazy("Time"), choices=RANGE_CHOICES, required=False)
 
 
@@ -52,7 +57,7 @@ class BreakGlassForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a search term asks of the log; no condition = nothing of that kind fits."""
+    """What a search asks of the log; no condition = nothing of that kind fits."""
 
     messages: Q | None = None
     recipients: Q | None = None
@@ -65,19 +70,18 @@ def message_search(request: HttpRequest) -> HttpResponse:
     form = SearchForm(request.GET or None)
     found, problem = Page([], ""), ""
     if form.is_bound and form.is_valid():
-        term, cursor = form.cleaned_data["q"].strip(), request.GET.get("before", "")
+        asked = question(form.cleaned_data["q"].strip(), form.cleaned_data["where"])
         try:
             with bounded():
-                found = search(term, span_of(request), cursor)
+                found = search(asked, span_of(request), request.GET.get("before", ""))
         except TooSlowError:
             problem = _("This takes too long. Choose a shorter time.")
     context = {"form": form, "found": found, "problem": problem, "searched": form.is_bound}
     return render(request, "support/messages.html", context)
 
 
-def search(term: str, span: timedelta, cursor: str = "") -> Page:
+def search(asked: Question, span: timedelta, cursor: str = "") -> Page:
     """One page of the messages that fit, newest first. Who goes on where the time was up waits longer for more."""
-    asked = question(term)
     least = 0 if asked.anytime else id_since(span)
     budget_s = PATIENCE_S if cursor else BUDGET_S
     spans = windows(least, before(cursor, too_late()), at_once=asked.is_served, budget_s=budget_s)
@@ -85,7 +89,10 @@ def search(term: str, span: timedelta, cursor: str = "") -> Page:
     return page_of(found, Message.objects.select_related("customer"))
 
 
-def question(term: str) -> Question:
+def question(term: str, where: str = "") -> Question:
+    """`where`: '' everywhere, or 'sender', 'recipient', 'answer'."""
+    if where == "answer":
+        return Question(recipients=_of_answer(term))
     try:
         return Question(messages=Q(id=from_text(term)), is_served=True, anytime=True)
     except ValueError:
@@ -95,21 +102,37 @@ def question(term: str) -> Question:
     if _is_ip(term):
         return Question(messages=Q(client_ip=term))
     if "@" in term:
-        return _of_address(term)
-    answer = Q(text__icontains=term) | Q(remote_host=term.lower())
-    if "." not in term or " " in term:
-        return Question(recipients=answer)
-    domain = term.lower()
-    return Question(messages=Q(sender_domain=domain), recipients=answer | Q(domain=domain))
+        return _about_address(term, where)
+    if where or ("." in term and " " not in term):
+        return _about_domain(term.lower(), where)
+    return Question(recipients=_of_answer(term))
 
 
-def _of_address(term: str) -> Question:
-    """All customers by name: so the indexes by customer serve a search over all of them."""
+def _about_address(term: str, where: str) -> Question:
     local, _at, domain = term.rpartition("@")
-    address = f"{local}@{domain.lower()}"
-    customers = list(Customer.objects.values_list("pk", flat=True)[:MOST_CUSTOMERS])
-    everybody = Q(customer__in=customers) | Q(customer=None)
-    return Question(everybody & Q(sender=address), everybody & Q(address=address), is_served=True)
+    address, everybody = f"{local}@{domain.lower()}", _everybody()
+    sender, recipient = everybody & Q(sender=address), everybody & Q(address=address)
+    return Question(
+        sender if where != "recipient" else None, recipient if where != "sender" else None, is_served=True
+    )
+
+
+def _about_domain(domain: str, where: str) -> Question:
+    if where == "recipient":
+        return Question(recipients=_everybody() & Q(domain=domain), is_served=True)
+    if where == "sender":
+        return Question(messages=Q(sender_domain=domain))
+    return Question(messages=Q(sender_domain=domain), recipients=Q(domain=domain) | _of_answer(domain))
+
+
+def _of_answer(term: str) -> Q:
+    return Q(text__icontains=term) | Q(remote_host=term.lower())
+
+
+def _everybody() -> Q:
+    """All customers by name: so the indexes by customer serve a search over all of them."""
+    customers = Customer.objects.values_list("pk", flat=True)[:MOST_CUSTOMERS]
+    return Q(customer__in=list(customers)) | Q(customer=None)
 
 
 def _look(asked: Question, low: int, high: int) -> Iterator[tuple[int, int]]:

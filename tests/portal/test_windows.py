@@ -148,7 +148,7 @@ def test_supports_search_goes_on_where_it_stopped(
 ) -> None:
     one_window_a_page(monkeypatch)
     expected = sorted(letters(cast.acme, [0, 1, 5]) + letters(cast.globex, [12, 29]), reverse=True)
-    found = walk(lambda cursor: support.search(term, timedelta(days=30), cursor))
+    found = walk(lambda cursor: support.search(support.question(term), timedelta(days=30), cursor))
     assert found == (expected, WINDOWS)
 
 
@@ -156,7 +156,23 @@ def test_supports_search_goes_on_where_it_stopped(
 def test_supports_search_goes_by_pages(term: str, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(support, "PAGE_SIZE", 2)
     expected = sorted(letters(cast.acme, [0, 1, 5]) + letters(cast.globex, [12, 29]), reverse=True)
-    assert walk(lambda cursor: support.search(term, timedelta(days=30), cursor)) == (expected, 3)
+    asked = support.question(term)
+    assert walk(lambda cursor: support.search(asked, timedelta(days=30), cursor)) == (expected, 3)
+
+
+@pytest.mark.parametrize(
+    ("term", "where", "found"),
+    [
+        ("acme.example", "sender", True), ("acme.example", "recipient", False), ("globex.example", "recipient", True),
+        ("globex.example", "sender", False), ("mx.globex.example", "answer", True), ("needle", "answer", True),
+        ("acme.example", "answer", False), ("a@acme.example", "sender", True), ("a@acme.example", "recipient", False),
+        ("b@globex.example", "recipient", True), ("b@globex.example", "sender", False), ("needle", "sender", False),
+    ],
+)  # fmt: skip
+def test_support_may_say_where_to_look(term: str, where: str, found: bool, cast: Cast) -> None:
+    letters(cast.acme, [0])
+    page = support.search(support.question(term, where), timedelta(days=30))
+    assert bool(page.rows) is found
 
 
 def test_the_page_says_how_far_it_got(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
