@@ -34,6 +34,8 @@ from django.db import (
     transaction,
 )
 
+from gateway import rows
+
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 P = TypeVar("P")
@@ -197,7 +199,7 @@ class Database:
 
     @staticmethod
     def _commit(batch: list[_Work]) -> None:
-        with transaction.atomic():
+        with transaction.atomic(), rows.at_the_end():
             _run_grouped(batch)
 
 

@@ -1,7 +1,4 @@
-"""Hourly counters: upserted in the transactions that settle or refuse mail, so that overviews never scan the log.
-
-Keys are sorted before they are upserted: two processes never lock the same rows in opposite order.
-"""
+"""Hourly counters: upserted in the transactions that settle or refuse mail, so that overviews never scan the log."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ def count(counts: Counter[tuple[CountKey, str]]) -> None:
     by_key: dict[CountKey, dict[str, int]] = {}
     for (key, name), number in counts.items():
         by_key.setdefault(key, dict.fromkeys(COUNTERS, 0))[name] += number
-    rows.many(_COUNT_SQL, [[*key, *by_key[key].values()] for key in sorted(by_key)])
+    rows.many_last(_COUNT_SQL, [(key, [*key, *numbers.values()]) for key, numbers in by_key.items()])
 
 
 _TABLE = HourlyCount._meta.db_table

@@ -25,9 +25,14 @@ def take_tokens(payloads: Sequence[RateRequest]) -> list[int]:
     """Count messages against the customer's running minute; returns how many of each request were granted.
 
     The minute begins with its first message and is shared by all processes through one row, so never more than
-    `limit` messages pass within it.
+    `limit` messages pass within it. Rows are locked in one order by all.
     """
-    return [_take(request) for request in payloads]
+    granted = {place: _take(payloads[place]) for place in _in_order(payloads)}
+    return [granted[place] for place in range(len(payloads))]
+
+
+def _in_order(payloads: Sequence[RateRequest]) -> list[int]:
+    return sorted(range(len(payloads)), key=lambda place: payloads[place].customer_id)
 
 
 _TAKE_SQL = (

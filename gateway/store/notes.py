@@ -36,7 +36,7 @@ def note_logins(payloads: Sequence[tuple[int, str, datetime]]) -> list[None]:
     """(credential id, client address, time): last use, the latest of each login."""
     latest = {credential: (at, ip, credential) for credential, ip, at in payloads}
     sql = "UPDATE gateway_credential SET last_used_at = %s, last_used_ip = %s WHERE id = %s"
-    rows.many(sql, [latest[key] for key in sorted(latest)])
+    rows.many_last(sql, latest.items())
     return [None] * len(payloads)
 
 

@@ -24,7 +24,7 @@ def note_tls(payloads: Sequence[list[TlsObservation]]) -> list[None]:
         for one in seen
         if (kind := report_kind(one)) is not None
     )
-    rows.many(_COUNT_SQL, [[*key, counts[key]] for key in sorted(counts)])
+    rows.many_last(_COUNT_SQL, [(key, [*key, number]) for key, number in counts.items()])
     return [None] * len(payloads)
 
 

@@ -1,0 +1,85 @@
+"""Rows that several processes write are locked by all in the same order."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from gateway import rows
+from gateway.db import Database
+from gateway.models import HourlyCount
+from gateway.store.counters import count
+from tests.factories import make_customer
+
+HOUR = datetime(2026, 3, 2, 12, tzinfo=UTC)
+Done = list[tuple[str, list[Any]]]
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> Done:
+    """Every statement with its rows, as they would be executed."""
+    found: Done = []
+    monkeypatch.setattr(rows, "many", lambda sql, values: found.append((sql, list(values))))
+    return found
+
+
+def test_they_come_last_and_in_one_order(done: Done) -> None:
+    with rows.at_the_end():
+        rows.many_last("B", [(2, ["two"])])
+        rows.many("own", [["row"]])
+        rows.many_last("A", [(9, ["nine"])])
+        rows.many_last("B", [(1, ["one"]), (2, ["two again"])])
+    assert done == [("own", [["row"]]), ("A", [["nine"]]), ("B", [["one"], ["two"], ["two again"]])]
+
+
+def test_without_a_transaction_that_waits_for_them_they_come_now(done: Done) -> None:
+    rows.many_last("A", [(2, ["two"]), (1, ["one"])])
+    assert done == [("A", [["one"], ["two"]])]
+
+
+def test_what_failed_leaves_nothing_to_the_next(done: Done) -> None:
+    def fail() -> None:
+        with rows.at_the_end():
+            rows.many_last("A", [(1, ["one"])])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    rows.many_last("A", [(2, ["two"])])
+    assert done == [("A", [["two"]])]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+async def test_two_processes_with_the_same_counters_do_not_wait_for_each_other(caplog: Any) -> None:
+    ids = await asyncio.to_thread(lambda: [make_customer().id, make_customer().id])
+    both_began = threading.Barrier(2, timeout=5)
+
+    def counting(order: Sequence[int]) -> Callable[[Sequence[None]], list[None]]:
+        def handler(payloads: Sequence[None]) -> list[None]:
+            for step, customer_id in enumerate(order):
+                count(Counter({((customer_id, HOUR, "acme.example"), "accepted"): 1}))
+                if step == 0:
+                    both_began.wait()
+            return [None] * len(payloads)
+
+        return handler
+
+    databases = [Database(None), Database(None)]
+    for database in databases:
+        database.start()
+    await asyncio.gather(
+        databases[0].write(counting(ids), None), databases[1].write(counting(ids[::-1]), None)
+    )
+    for database in databases:
+        await asyncio.to_thread(database.stop)
+    numbers = await asyncio.to_thread(lambda: list(HourlyCount.objects.values_list("accepted", flat=True)))
+    assert numbers == [2, 2]
+    assert "deadlock" not in caplog.text
