@@ -38,6 +38,7 @@ BREAKER_MAX_S = 1800.0
 BREAKER_MEMORY_S = 3600.0
 STARVED_TRIES = 8
 NO_GATEWAY_S = 30
+CHUNK_APART = timedelta(seconds=1)
 CLAIM_BATCH = 200
 CLAIM_PAUSE_S = 1.0
 
@@ -322,9 +323,9 @@ class Scheduler:
         return [one for one in self._snapshot().gateways.values() if one.pool == pool and one.id in ours]
 
     async def _postpone_rest(self, pool: Pool, domain: str, now: datetime, until: datetime) -> None:
-        """Chunk by chunk, so that commits of new mail slip in between."""
+        """Chunk by chunk, so that commits of new mail slip in between, and each comes back a little after the other."""
         while await self._database.write(store.postpone_domain, (pool.value, domain, now, until)):
-            pass
+            until += CHUNK_APART
 
     def _pump_starved(self) -> None:
         """A place is free: whoever waited longest for one is next."""

@@ -141,7 +141,8 @@ class Recipient(models.Model):
             # until it is settled, so what is delivered at once never enters the first. SQLite uses an index with a
             # condition only where the query has the same words, not values that are bound (store/leases.py).
             models.Index(
-                fields=["next_attempt_at", "id"],
+                # A claim passes over what it does not want; SQLite sees here what that is, without the rows.
+                fields=["next_attempt_at", "id", "pool", "customer", "domain"],
                 condition=models.Q(state="queued", lease_owner=""),
                 name="recipient_due",
             ),
