@@ -160,7 +160,7 @@ def median(runs: list[Run]) -> Run:
 
 def measure_claims(bench: Bench) -> None:
     bench.results["claims"] = {}
-    for kind in QUEUES:
+    for kind in bench.options.queues.split(","):
         found = inside(bench.made(kind), "claims", str(CLAIMS))
         bench.results["claims"][kind] = found
         print(f"{bench.name}: {kind:20} {found}", flush=True)
@@ -219,6 +219,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--only", default="sqlite,postgres")
     parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--queues", default=",".join(QUEUES), help="of which claims are measured")
     parser.add_argument("--messages", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--plans", action="store_true")
