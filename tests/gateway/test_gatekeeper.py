@@ -101,6 +101,20 @@ async def test_logins(credential: CredentialPolicy, username: str, secret: str, 
         assert (outcome.customer_id, outcome.credential_id, outcome.username) == (1, 7, "Web")
 
 
+async def test_the_last_use_of_a_login_is_written_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot, now = policy(), [NOW]
+    keeper, _, database = gatekeeper(snapshot)
+    monkeypatch.setattr(keeper, "_utc_now", lambda: now[0])
+    for passed_s, ip in ((0, "192.0.2.7"), (1, "192.0.2.7"), (2, "192.0.2.8"), (10, "192.0.2.7")):
+        now[0] = NOW + timedelta(seconds=passed_s)
+        await keeper.authenticate(session(snapshot, ip), "web", "right")
+        await asyncio.sleep(0)
+    assert database.written == [
+        ("note_logins", (7, ip, NOW + timedelta(seconds=passed_s)))
+        for passed_s, ip in ((0, "192.0.2.7"), (2, "192.0.2.8"), (10, "192.0.2.7"))
+    ]
+
+
 async def test_without_a_policy_nobody_is_refused_for_good() -> None:
     keeper, source, _ = gatekeeper(policy())
     source.loaded_at = None
