@@ -136,45 +136,37 @@ def shadow_of(customer: Customer, rule: TlsRule) -> dict[str, int] | None:
 
 
 @page("GET", "POST")
-def rule_add(request: HttpRequest) -> HttpResponse:
-    """First the test, then the choice to save: a rule that cannot be met stops the mail of a partner."""
+def rule_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
+    """A new rule, or a change. First the test, then the choice to save: a rule that cannot be met stops the mail of a
+    partner."""
     customer = access_customer(request, write=True)
+    rule = access_tls_rule(request, pk, write=True) if pk is not None else None
     test = _test_of(request)
     form = TlsRuleForm(
-        request.POST or None, instance=TlsRule(customer=customer), initial=test.values if test else None
+        request.POST or None,
+        instance=rule or TlsRule(customer=customer),
+        initial=test.values if test else None,
     )
     if request.method == "POST" and form.is_valid():
         try:
             if "save" not in request.POST:
-                return _begin(form, customer, None)
-            rule = tls_rules.add(customer, actor=actor(request), **form.cleaned_data)
+                return _begin(form, customer, rule)
+            saved = _save(form, customer, rule, actor(request))
         except ValidationError as error:
             add_errors(form, error)
         else:
-            _keep_verdict(rule, test)
-            notes.success(request, _("The rule is in force within a second."))
-            return redirect("tls")
-    return _rule_page(request, form, test, None, customer)
-
-
-@page("GET", "POST")
-def rule_change(request: HttpRequest, pk: int) -> HttpResponse:
-    rule = access_tls_rule(request, pk, write=True)
-    test = _test_of(request)
-    form = TlsRuleForm(request.POST or None, instance=rule, initial=test.values if test else None)
-    if request.method == "POST" and form.is_valid():
-        stored = TlsRule.objects.get(pk=rule.pk)
-        try:
-            if "save" not in request.POST:
-                return _begin(form, rule.customer, rule)
-            tls_rules.change(stored, actor=actor(request), **form.cleaned_data)
-        except ValidationError as error:
-            add_errors(form, error)
-        else:
-            _keep_verdict(stored, test)
+            _keep_verdict(saved, test)
             notes.success(request, _("Saved. The relay knows it within a second."))
             return redirect("tls")
-    return _rule_page(request, form, test, rule, access_customer(request))
+    return _rule_page(request, form, test, rule, customer)
+
+
+def _save(form: TlsRuleForm, customer: Customer, rule: TlsRule | None, who: str) -> TlsRule:
+    if rule is None:
+        return tls_rules.add(customer, actor=who, **form.cleaned_data)
+    stored = TlsRule.objects.get(pk=rule.pk)  # the form has changed its own
+    tls_rules.change(stored, actor=who, **form.cleaned_data)
+    return stored
 
 
 def _begin(form: TlsRuleForm, customer: Customer, rule: TlsRule | None) -> HttpResponse:
