@@ -30,7 +30,7 @@ JOBS = (
     Job("forced TLS tests", "gateway.control.tls_probes.check_due", "17 * * * *"),
     Job("TLS reports", "gateway.control.tls_reports.send_due", "30 3 * * *"),  # days end at midnight UTC
     Job("retention", "gateway.control.retention.clean_up", "15 3 * * *"),
-    Job("webhooks", "portal.webhooks.tasks.run", "* * * * *"),
+    Job("webhook log", "portal.webhooks.tasks.forget_old", "51 * * * *"),
     Job("API minutes", "portal.api.throttling.forget_old", "43 * * * *"),
     Job("idempotency keys", "portal.api.idempotency.forget_old", "47 * * * *"),
 )

@@ -4,6 +4,6 @@ events     which events there are, and how rows of the log become deliveries (th
 endpoints  the verbs: create, change, rotate the secret, switch on and off, remove, send again
 signing    the signature and the back-off, pure
 sender     one POST: only to public addresses, no redirects, 5 s, 16 KiB
-tasks      collect, deliver, forget: what the schedule calls every minute
-worker     the same every second, beside the scheduler's cluster
+tasks      send what is due in the outbox; forget what is old
+worker     collect and send, every second beside the scheduler's cluster
 """

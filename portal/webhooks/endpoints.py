@@ -19,7 +19,7 @@ from gateway.models import Customer
 from gateway.rules.mx import IPNetwork
 from portal.models import WebhookDelivery, WebhookEndpoint
 from portal.webhooks import sender, signing
-from portal.webhooks.events import EVENTS, TEST, envelope
+from portal.webhooks.events import EVENTS, TEST, envelope, start_anew
 
 MOST_ENDPOINTS = 20
 
@@ -45,6 +45,7 @@ def create(
         secret=crypto.encrypt(secret),
     )
     _check(endpoint)
+    start_anew()
     endpoint.save(force_insert=True)
     record(
         actor, "webhook.create", shown(endpoint), customer=customer, detail={"events": ["", " ".join(events)]}
@@ -89,6 +90,7 @@ def rotate_secret(endpoint: WebhookEndpoint, *, actor: str) -> str:
 def enable(endpoint: WebhookEndpoint, *, actor: str) -> bool:
     """Send to it again. True if something changed."""
     fresh = {"disabled_at": None, "disabled_reason": "", "failures": 0, "failing_since": None}
+    start_anew()
     if not WebhookEndpoint.objects.filter(pk=endpoint.pk, disabled_at__isnull=False).update(**fresh):
         return False
     endpoint.refresh_from_db()

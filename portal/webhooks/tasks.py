@@ -1,4 +1,4 @@
-"""Fill the outbox, send what is due, forget what is old: `run` every minute by the schedule, worker.py in between.
+"""Send what is due in the outbox, and forget what is old.
 
 The database is spoken to by this thread alone; only the POSTs run in parallel, so one slow receiver delays nobody.
 """
@@ -22,12 +22,11 @@ from django.utils.translation import gettext as _
 from gateway import crypto
 from portal.models import WebhookDelivery, WebhookEndpoint
 from portal.webhooks import endpoints, signing
-from portal.webhooks.events import collect
 from portal.webhooks.sender import Answer, post
 
 AT_ONCE = 8
 BATCH = 100
-MOST_BATCHES = 20  # a minute's work; the rest waits for the next call
+MOST_BATCHES = 20  # the rest waits for the next call
 LEASE = timedelta(seconds=120)  # a batch of receivers that all run into the time-out takes 65
 KEPT = timedelta(days=30)
 
@@ -39,12 +38,10 @@ class Request:
     headers: dict[str, str]
 
 
-def run() -> str:
-    """Collect, deliver, forget; returns what was done, for the scheduler's log."""
-    made = collect()
-    sent = deliver()
+def forget_old() -> str:
+    """For the schedule."""
     forgotten, _rows = WebhookDelivery.objects.filter(created_at__lt=timezone.now() - KEPT).delete()
-    return f"{made} made, {sent} sent, {forgotten} forgotten"
+    return f"{forgotten} forgotten"
 
 
 def deliver(goes_on: Callable[[], bool] = lambda: True) -> int:

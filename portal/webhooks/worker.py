@@ -1,7 +1,6 @@
 """Sends webhooks within seconds of their events: a loop beside the scheduler's cluster (`manage.py scheduler`).
 
-The minute's job (tasks.run) does the same and cleans up; leases keep the two from sending anything twice.
-"""
+Several schedulers may run: leases keep them from sending anything twice."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from gateway.control import customers
 from gateway.models import Attempt, AuditEntry, Customer, Message, NdrReport, Recipient, Refusal
 from gateway.rules.ids import IdMaker
 from portal.models import WebhookDelivery, WebhookEndpoint
-from portal.webhooks import endpoints, events, sender, tasks
+from portal.webhooks import endpoints, events, tasks
 from tests.portal.webhooks.conftest import ALICE, Receiver
 
 pytestmark = pytest.mark.django_db
@@ -269,13 +269,29 @@ def test_outside_of_a_laboratory_nothing_private_is_reached(
     assert delivery.log[0]["error"] == "the name leads to an address that is not public"
 
 
-def test_the_whole_run(endpoint: WebhookEndpoint, receiver: Receiver, acme: Customer) -> None:
-    old = endpoints.send_test(endpoint, actor=ALICE)
-    WebhookDelivery.objects.filter(pk=old.pk).update(
-        created_at=timezone.now() - timedelta(days=31), state="delivered"
-    )
-    tasks.run()
+def test_what_is_old_is_forgotten(endpoint: WebhookEndpoint) -> None:
+    old, fresh = (endpoints.send_test(endpoint, actor=ALICE) for _ in range(2))
+    WebhookDelivery.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=31))
+    assert tasks.forget_old() == "1 forgotten"
+    assert list(WebhookDelivery.objects.all()) == [fresh]
+
+
+def test_a_new_webhook_is_not_told_what_happened_while_there_was_none(
+    endpoint: WebhookEndpoint, acme: Customer
+) -> None:
+    events.collect()
+    endpoints.disable(endpoint, actor=ALICE, reason="for a while")
     happen(acme)
-    assert tasks.run() == "3 made, 3 sent, 0 forgotten"
-    assert not WebhookDelivery.objects.filter(pk=old.pk).exists()
-    assert len(receiver.body) <= sender.KEPT_CHARS
+    endpoints.enable(endpoint, actor=ALICE)
+    assert events.collect() == 0
+    happen(acme)
+    assert events.collect() == 3
+
+
+def test_another_webhook_does_not_keep_the_first_from_its_events(
+    endpoint: WebhookEndpoint, acme: Customer
+) -> None:
+    events.collect()
+    happen(acme)
+    endpoints.create(acme, url="https://hooks.acme.example/two", events=["message.refused"], actor=ALICE)
+    assert events.collect() > 3
