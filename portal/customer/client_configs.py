@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.db.models import F
 from django.template.loader import render_to_string
 
 from gateway.models import Credential
@@ -41,13 +42,14 @@ def client_configs(credential: Credential | None, secret: str = "") -> list[Clie
 
 
 def connection() -> dict[str, object]:
-    """Where customers connect: the public name, the first port of STARTTLS and of implicit TLS ('' = none), and whether
-    clients that check certificates must be told not to."""
+    """Where customers connect: the public name, the first port of STARTTLS and of implicit TLS ('' = none), whether that
+    is this machine, and whether clients that check certificates must be told not to."""
     smtp, smtps = settings.SMG.smtp_listen, settings.SMG.smtps_listen
     local = bool(smtp) and smtp[0].host.startswith("127.")
     host = smtp[0].host if local else settings.SMG.hostname
     return {
         "host": host,
+        "is_local": local,
         "port": smtp[0].port if smtp else 25,
         "tls_port": smtps[0].port if smtps else "",
         "self_signed": settings.SMG.tls_cert is None,
@@ -58,7 +60,8 @@ def _sender(credential: Credential | None) -> str:
     if credential is None:
         return "you@your-domain.example"
     first = credential.senders[0] if credential.senders else None
-    domain = credential.customer.domains.order_by("-verified_at").values_list("name", flat=True).first()
+    proven_first = F("verified_at").asc(nulls_last=True)
+    domain = credential.customer.domains.order_by(proven_first).values_list("name", flat=True).first()
     return first if first and "@" in first else f"you@{first or domain or 'your-domain.example'}"
 
 

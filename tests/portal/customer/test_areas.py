@@ -120,6 +120,7 @@ def test_a_secret_is_shown_once_and_nowhere_else(alice: Client, cast: Cast) -> N
 
 def test_the_configurations_are_filled_in(alice: Client, cast: Cast) -> None:
     factories.make_domain(cast.acme, "acme.example")
+    factories.make_domain(cast.acme, "not-yet.example", proven=False)
     response = alice.post(reverse("credential_add"), {"username": "acme-web"})
     configs = {config.key: config.text for config in response.context["configs"]}
     assert set(configs) == {key for key, _name in CLIENTS}
