@@ -42,7 +42,7 @@ def client_configs(credential: Credential | None, secret: str = "") -> list[Clie
 
 
 def connection() -> dict[str, object]:
-    """Where customers connect: the public name, the first port of STARTTLS and of implicit TLS ('' = none), whether that
+    """Where customers connect: the public name, the first ports of STARTTLS and implicit TLS ('' = none), whether that
     is this machine, and whether clients that check certificates must be told not to."""
     smtp, smtps = settings.SMG.smtp_listen, settings.SMG.smtps_listen
     local = bool(smtp) and smtp[0].host.startswith("127.")
