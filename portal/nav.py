@@ -73,6 +73,7 @@ TABS = {
         Entry(_("Gateways"), "support_gateways", covers=("/support/gateways/",)),
         Entry(_("Backtest"), "support_backtest", covers=("/support/backtest/",)),
         Entry(_("NDR analysis"), "support_ndr", covers=("/support/ndr/",)),
+        Entry(_("Complaints"), "support_complaints", covers=("/support/complaints/",)),
         Entry(_("Blacklist runs"), "blacklist_runs", covers=("/support/blacklists/",)),
         Entry(_("System"), "support_system", covers=("/support/system/",)),
     ),

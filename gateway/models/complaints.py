@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from gateway.models.customers import Credential, Customer
 from gateway.models.mail import Message
+from gateway.rules.arf import COMPLAINTS
 
 
 class Complaint(models.Model):
@@ -58,3 +59,8 @@ class Complaint(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.reporter}"
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it speaks against the sender."""
+        return self.kind in COMPLAINTS

@@ -12,6 +12,7 @@ from django.db.models import F
 from gateway.control import (
     appeal_requests,
     appeals,
+    complaints,
     dkim,
     domain_checks,
     fuse,
@@ -60,6 +61,7 @@ def make_doings(now: datetime) -> None:
     test_rules(acme, now)
     tell_machines(acme, now)
     stop_login(acme, now)
+    complain(acme, now)
     for days, (address, reason, text) in enumerate(letters.SUPPRESSED, 3):
         with clock.at(now - timedelta(days=days)):
             suppressions.add(acme, address, actor=ALICE, reason=reason, text=text)
@@ -75,6 +77,46 @@ def order_log() -> None:
     AuditEntry.objects.update(id=F("id") + OUT_OF_THE_WAY)
     for old, new in zip(rows, sorted(rows), strict=True):
         AuditEntry.objects.filter(pk=old + OUT_OF_THE_WAY).update(id=new)
+
+
+FEEDBACK = """\
+From: feedback@partner.example
+Message-ID: <{id}@partner.example>
+Content-Type: multipart/report; report-type=feedback-report; boundary=p
+
+--p
+Content-Type: message/feedback-report
+
+Feedback-Type: abuse
+User-Agent: Feedback/1.0
+Version: 1
+Original-Rcpt-To: {recipient}
+
+--p
+Content-Type: text/rfc822-headers
+
+Received: by {host} with ESMTPSA id {id};
+From: {author}
+
+--p--
+"""
+
+
+def complain(acme: Customer, now: datetime) -> None:
+    """Two readers of a newsletter have forgotten that they ordered it; a third report is about nothing of ours."""
+    sent = Message.objects.filter(customer=acme, recipients__state="delivered", category="clean")
+    for place, message in enumerate(sent.order_by("-id")[20:22]):
+        recipient = message.recipients.all()[0].address
+        with clock.at(now - timedelta(hours=2 + 30 * place)):
+            complaints.record(feedback(message.text_id, recipient, message.header_from))
+    with clock.at(now - timedelta(hours=9)):
+        complaints.record(feedback("0000000000000", "someone@partner.example", "unknown@elsewhere.example"))
+
+
+def feedback(text_id: str, recipient: str, author: str) -> bytes:
+    """The report of a mailbox provider."""
+    said = FEEDBACK.format(id=text_id, recipient=recipient, author=author, host="smtp.smg.example")
+    return said.encode()
 
 
 def ask_support(acme: Customer, globex: Customer, now: datetime) -> None:

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.core.cache import cache
+from django.db.models import Count, Max, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.functional import Promise
-from django.utils.translation import get_language
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from blacklist.models import DelistingTicket
-from gateway.models import Appeal, Credential, DkimKey, Domain, Gateway
+from gateway.models import Appeal, Complaint, Credential, DkimKey, Domain, Gateway
+from gateway.rules.arf import COMPLAINTS
 from portal import status
 from portal.models import SupportRequest
 from portal.support.base import staff_page
@@ -62,7 +65,7 @@ def tasks() -> Iterator[Task]:
     yield from requests()
     yield from dkim_requests()
     yield from appeals()
-    yield from blown_fuses()
+    yield from logins()
     yield from failing_domains()
     yield from drained_gateways()
 
@@ -118,12 +121,30 @@ def appeals() -> Iterator[Task]:
         )
 
 
-def blown_fuses() -> Iterator[Task]:
-    rows = Credential.objects.filter(block=Credential.Block.FUSE).select_related("customer")
-    for row in rows.order_by("-blocked_at")[:MOST]:
+def logins() -> Iterator[Task]:
+    """Those that the fuse has stopped, and those whose mail recipients complained about within a day: one question."""
+    recent = Complaint.objects.filter(at__gte=timezone.now() - WITHIN, kind__in=COMPLAINTS).order_by()
+    of_login = recent.filter(credential=OuterRef("pk")).values("credential")
+    rows = Credential.objects.filter(
+        Q(block=Credential.Block.FUSE) | Q(pk__in=recent.exclude(credential=None).values("credential"))
+    ).annotate(
+        complaints=Coalesce(Subquery(of_login.annotate(number=Count("pk")).values("number")), 0),
+        complained_at=Subquery(of_login.annotate(last=Max("at")).values("last")),
+    )
+    for row in rows.select_related("customer").order_by("-blocked_at")[:MOST]:
+        yield from _login_tasks(row, row.complaints, row.complained_at)
+
+
+def _login_tasks(row: Credential, complaints: int, complained_at: datetime | None) -> Iterator[Task]:
+    if row.block == Credential.Block.FUSE:
         url = _url("admin:gateway_credential_change", row.pk)
         title = f"{row.username}: {row.block_reason}"
         yield Task(_("Abuse fuse"), "warning", title, row.customer.name, url, row.blocked_at)
+    if complaints:
+        words = ngettext("%(number)s recipient complained", "%(number)s recipients complained", complaints)
+        title = f"{row.username}: {words % {'number': complaints}}"
+        url = _url("support_complaints")
+        yield Task(_("Complaints"), "warning", title, row.customer.name, url, complained_at)
 
 
 def failing_domains() -> Iterator[Task]:

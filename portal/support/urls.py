@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from portal.support import backtest, customers, desk, gateways, messages, ndr, queue, requests, system
+from portal.support import (
+    backtest,
+    complaints,
+    customers,
+    desk,
+    gateways,
+    messages,
+    ndr,
+    queue,
+    requests,
+    system,
+)
 
 urlpatterns = [
     path("", desk.desk, name="support"),
@@ -24,6 +35,7 @@ urlpatterns = [
     path("backtest/", backtest.backtest, name="support_backtest"),
     path("backtest/save/", backtest.backtest_save, name="support_backtest_save"),
     path("ndr/", ndr.ndr_analysis, name="support_ndr"),
+    path("complaints/", complaints.complaint_list, name="support_complaints"),
     path("requests/", requests.request_list, name="support_requests_open"),
     path("requests/<int:pk>/", requests.request_answer, name="support_answer"),
     path("requests/<int:pk>/close/", requests.request_close, name="support_answer_close"),

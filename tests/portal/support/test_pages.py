@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -14,9 +15,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from gateway.control import customers, gateways
-from gateway.models import AuditEntry, Body, Credential, DkimKey, Gateway, HourlyCount, Recipient
+from gateway.models import AuditEntry, Body, Credential, DkimKey, Gateway, HourlyCount, Message, Recipient
+from gateway.rules.ids import from_text
 from portal import consent, support_requests
 from portal.access import OPENED_AS
+from portal.demo.doings import feedback
 from portal.models import ContentGrant, ContentLook, Invitation, SupportRequest, User
 from portal.support.urls import urlpatterns
 from tests.factories import make_message
@@ -31,6 +34,7 @@ PLAIN = [
     "support_queue",
     "support_gateways",
     "support_ndr",
+    "support_complaints",
     "support_backtest",
     "support_requests_open",
     "support_system",
@@ -377,6 +381,38 @@ def test_unknown_answers_are_listed(acme: World, sam: Client) -> None:
     acme.customer.ndr_reports.update(cause="5xx", code=571, text="The fnord is <b>missing</b>")
     page = sam.get(reverse("support_ndr")).content.decode()
     assert "The fnord is &lt;b&gt;missing" in page
+
+
+def hand_in(sam: Client, raw: bytes) -> str:
+    file = SimpleUploadedFile("report.eml", raw, "message/rfc822")
+    return sam.post(reverse("support_complaints"), {"report": file}, follow=True).content.decode()
+
+
+def test_a_report_is_handed_in_and_shown_everywhere(acme: World, sam: Client) -> None:
+    message = Message.objects.get(pk=from_text(str(acme.ids["messages"])))
+    Message.objects.update(credential=Credential.objects.get(customer=acme.customer))
+    raw = feedback(message.text_id, "dora@partner.example", message.sender)
+    page = hand_in(sam, raw)
+    assert "Kept and counted for" in page
+    assert reverse("support_message", args=[message.text_id]) in page
+    assert "counts once" in hand_in(sam, raw)
+    assert "1 recipient complained" in sam.get(reverse("support")).content.decode()
+    alice = Client()
+    alice.force_login(acme.owner)
+    for client, name in ((alice, "message"), (sam, "support_message")):
+        shown = client.get(reverse(name, args=[message.text_id])).content.decode()
+        assert "Reported as spam" in shown
+        assert "dora@partner.example" in shown
+
+
+def test_a_report_about_nothing_of_ours_and_what_is_none(sam: Client) -> None:
+    page = hand_in(sam, feedback("0000000000000", "x@partner.example", "<b>y</b>@elsewhere.example"))
+    assert "not attributed: no such message" in page
+    assert "<b>y" not in page
+    assert "This is no feedback report" in hand_in(sam, b"Hello")
+    assert (
+        "This is no feedback report" in sam.post(reverse("support_complaints"), follow=True).content.decode()
+    )
 
 
 def test_a_request_is_answered_and_a_note_stays_inside(acme: World, sam: Client) -> None:
