@@ -3,12 +3,12 @@
 Deterministic: no random numbers, fixed order, one result for one corpus. Three models (see `score`) are fitted with
 weights: both classes evenly, each source by the root of its size, ham with HTML more (there is too little of it).
 Scales and calibration come from folds that leave whole sources out, so the score of a kind of mail never seen in
-training is what the knots speak of.
+training is what the knots speak of; and because such kinds differ, the threshold is set by how much they differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,10 @@ from scipy.optimize import minimize
 
 from gateway.spam.corpus import Sample
 from gateway.spam.features import Features, extract
-from gateway.spam.ordinary import ordinary_texts
-from gateway.spam.score import contributions
+from gateway.spam.ordinary_mail import ordinary_mails
+from gateway.spam.score import MIN_WORDS, contributions
 from gateway.spam.tables import STRUCTURE_BITS, STRUCTURE_MASK, dump, parse
-from gateway.spam.words import WORD_BITS, word_ids, words_of
+from gateway.spam.words import WORD_BITS
 
 Array = Any  # numpy arrays and scipy matrices carry no useful static types here
 
@@ -33,6 +33,7 @@ HTML_HAM_WEIGHT = 3.0
 ORDINARY_WEIGHT = 6.0
 MIN_DOCUMENTS = 6
 MIN_LANGUAGE_HAM = 200
+WRITTEN = "written"
 TRUST = {
     "HTML": 0.6,
     "LAYOUT": 0.6,
@@ -42,6 +43,7 @@ TRUST = {
     "PICTURES": 0.6,
     "MAIL_PROGRAM": 0.6,
     "TEXT_SHAPE": 0.6,
+    "SUBJECT": 0.6,
 }
 """Symbols whose features tell sources apart as much as spam: their weights are held down harder (1 = as the rest)."""
 BELIEF = {
@@ -75,8 +77,16 @@ BELIEF = {
 }
 """What is held of a symbol before any mail is seen (weight towards spam): phishing of today is rare in the public
 corpora, and a sign without examples would else count nothing."""
-QUANTILES = ((0.5, 5.0), (0.8, 12.0), (0.95, 20.0), (0.9925, 40.0), (0.995, 50.0), (0.999, 75.0))
-"""Share of unseen ham below, and the score given there."""
+BELOW = ((0.5, 5.0), (0.8, 12.0), (0.95, 20.0))
+"""Share of a left-out source's ham below, and the score given there (z: the mean over sources)."""
+RARE = 0.999
+SPREADS = 0.5
+THRESHOLD = 40.0
+"""The score given so many spreads between sources above the mean of what RARE of a source's ham stays below."""
+ABOVE = ((50.0, 0.25), (75.0, 0.75), (100.0, 2.0))
+"""Higher scores: how far above the threshold, in steps from 20 to it."""
+MIN_FOLD_HAM = 100
+"""With fewer, such quantiles say nothing about a source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +101,7 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Data:
     """All rows as matrices, each row divided by the root of its number of features; `trust` by structure column;
-    `folds` names what is left out together."""
+    `folds` names what is left out together; `worded` are in a language whose words count, `written` by hand."""
 
     words: Array
     structure: Array
@@ -101,7 +111,8 @@ class Data:
     sources: Array
     folds: Array
     with_html: Array
-    words_only: Array
+    worded: Array
+    written: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +132,8 @@ def rows_of(corpus: Iterable[Sample]) -> list[Row]:
 
 
 def ordinary_rows() -> list[Row]:
-    """The hand-written ordinary texts as ham with words only."""
-    return [
-        Row("written", False, Features("en", False, (), ids(words_of(subject), b"s"), ids(words_of(text))))
-        for subject, text in ordinary_texts()
-    ]
-
-
-def ids(words: list[bytes], prefix: bytes = b"") -> tuple[int, ...]:
-    """Word ids as `Features` holds them."""
-    return tuple(sorted(word_ids(words, prefix)))
+    """The hand-written ordinary mail."""
+    return [Row(WRITTEN, False, extract(raw)) for raw in ordinary_mails()]
 
 
 def fold_of(source: str) -> str:
@@ -157,6 +160,7 @@ def assemble(rows: Sequence[Row]) -> Data:
     """Matrices of the rows."""
     dealt = list_folds(rows)
     trust = column_trust(rows)
+    languages = languages_of([row for row in rows if row.source != WRITTEN])
     return Data(
         _matrix([[*row.features.subject, *row.features.body] for row in rows], np.ones(1 << WORD_BITS)),
         _matrix([_structure_ids(row.features) for row in rows], trust),
@@ -166,7 +170,8 @@ def assemble(rows: Sequence[Row]) -> Data:
         np.array([row.source for row in rows]),
         np.array([dealt.get(row.source, fold_of(row.source)) for row in rows]),
         np.array([any(name == "HTML" for name, _ in row.features.structure) for row in rows]),
-        np.array([not row.features.structure for row in rows]),
+        np.array([worded(row.features, languages) for row in rows]),
+        np.array([row.source == WRITTEN for row in rows]),
     )
 
 
@@ -215,8 +220,8 @@ def sample_weights(data: Data, chosen: Array) -> Array:
         by_source = dict(zip(names, counts, strict=True))
         weights[rows] = [by_source[name] ** -0.5 for name in data.sources[rows]]
         if not label:
-            weights[rows] *= np.where(data.with_html[rows], HTML_HAM_WEIGHT, 1.0)
-            weights[rows] *= np.where(data.words_only[rows], ORDINARY_WEIGHT, 1.0)
+            found = np.where(data.with_html[rows], HTML_HAM_WEIGHT, 1.0)
+            weights[rows] *= np.where(data.written[rows], ORDINARY_WEIGHT, found)
         weights[rows] *= len(weights) / 2 / weights[rows].sum()
     return weights
 
@@ -230,8 +235,9 @@ def fit(data: Data, chosen: Array) -> Models:
     rare = np.asarray(both[chosen].getnnz(axis=0)).ravel() < MIN_DOCUMENTS
     lr[rare] = at_first[rare]
     alone = data.structure * STRUCTURE_SCALE
-    real = chosen & ~data.words_only
-    structure, bias = logistic(alone[real], data.is_spam[real], weights[real], STRUCTURE_L2, data.belief)
+    structure, bias = logistic(
+        alone[chosen], data.is_spam[chosen], weights[chosen], STRUCTURE_L2, data.belief
+    )
     return Models(
         lr, lr_bias, log_odds(data.words[chosen], data.is_spam[chosen], weights[chosen]), structure, bias
     )
@@ -293,7 +299,7 @@ def left_out(data: Data, say: Callable[[str], None]) -> Outputs:
     """Outputs for every real row by models that saw nothing of its fold (zeros for the hand-written ones)."""
     count = len(data.is_spam)
     whole = Outputs(np.zeros(count), np.zeros(count), np.zeros(count))
-    for fold in sorted(set(data.folds[~data.words_only])):
+    for fold in sorted(set(data.folds[~data.written])):
         rows = data.folds == fold
         found = outputs(fit(data, ~rows), data, rows)
         whole.lr[rows], whole.nb[rows], whole.structure[rows] = found.lr, found.nb, found.structure
@@ -312,7 +318,7 @@ def train_rows(real: Sequence[Row], say: Callable[[str], None]) -> bytes:
         raise ValueError("ham and spam are both needed")
     say(f"{len(real)} messages read")
     data = assemble([*real, *ordinary_rows()])
-    seen = ~data.words_only
+    seen = ~data.written
     unseen = left_out(data, say)
     unseen = Outputs(unseen.lr[seen], unseen.nb[seen], unseen.structure[seen])
     models = fit(data, np.ones(len(seen), dtype=bool))
@@ -333,6 +339,11 @@ def _centred(head: dict[str, Any], tables: Sequence[bytes], rows: Sequence[Row])
         head[usual] = {name: total / len(ham) for name, total in sums.items()}
         head[constant] += sum(head[usual].values())
     return head
+
+
+def worded(features: Features, languages: Collection[str]) -> bool:
+    """`score.words_count` before there are tables."""
+    return features.language in languages and len(features.body) + len(features.subject) >= MIN_WORDS
 
 
 def languages_of(rows: Sequence[Row]) -> list[str]:
@@ -367,8 +378,8 @@ def _quantised(
         "alone_step": alone_step,
         "constant": (models.lr_bias - lr_mean) / lr_spread - nb_mean / nb_spread + alone_constant,
         "alone_constant": alone_constant,
-        "knots": knots_of(z, data),
-        "alone_knots": knots_of(z_alone, data),
+        "knots": knots_of(z, data, data.worded),
+        "alone_knots": knots_of(z_alone, data, ~data.written),
         "usual": {},
         "alone_usual": {},
         "languages": languages,
@@ -382,19 +393,25 @@ def _int8(weights: Array) -> tuple[bytes, float]:
     return np.clip(np.rint(weights / step), -127, 127).astype(np.int8).tobytes(), step
 
 
-def knots_of(z: Array, data: Data) -> list[list[float]]:
-    """(z, score) pairs: quantiles of the ham of left-out sources, each source weighted by the root of its size."""
-    real = ~data.words_only
-    ham = ~data.is_spam[real]
-    sources = data.sources[real]
-    names, counts = np.unique(sources[ham], return_counts=True)
-    by_source = dict(zip(names, counts, strict=True))
-    weights = np.array([by_source[name] ** -0.5 for name in sources[ham]])
-    order = np.argsort(z[ham], kind="stable")
-    below = np.cumsum(weights[order]) / weights.sum()
-    values = z[ham][order]
-    knots = [[float(values[0]), 0.0]]
-    for share, value in QUANTILES:
-        at = float(values[min(int(np.searchsorted(below, share)), len(values) - 1)])
-        knots.append([max(at, knots[-1][0] + 0.01), value])
-    return [*knots, [knots[-1][0] + max(1.0, knots[-1][0] - knots[3][0]), 100.0]]
+def knots_of(z: Array, data: Data, chosen: Array) -> list[list[float]]:
+    """(z, score) pairs from the chosen ham of left-out sources; every source counts the same."""
+    real = ~data.written
+    ham = (chosen & ~data.is_spam)[real]
+    if not ham.any():  # no language has enough ham for its words to count: nothing will ask these knots
+        ham = ~data.is_spam[real]
+    sources = [z[ham & (data.folds[real] == fold)] for fold in sorted(set(data.folds[real]))]
+    sources = [values for values in sources if len(values) >= MIN_FOLD_HAM] or [z[ham]]
+    knots = [[float(z[ham].min()), 0.0]]
+    for share, value in BELOW:
+        _ascend(knots, float(np.mean([np.quantile(values, share) for values in sources])), value)
+    rare = [float(np.quantile(values, RARE)) for values in sources]
+    start = knots[-1][0]
+    _ascend(knots, float(np.mean(rare) + SPREADS * np.std(rare)), THRESHOLD)
+    threshold = knots[-1][0]
+    for value, steps in ABOVE:
+        _ascend(knots, threshold + steps * (threshold - start), value)
+    return knots
+
+
+def _ascend(knots: list[list[float]], at: float, value: float) -> None:
+    knots.append([max(at, knots[-1][0] + 0.01), value])

@@ -72,6 +72,13 @@ def test_threads_dates_and_line_ends_do_not_count(name: str) -> None:
     assert score(raw.replace(b"Subject: ", b"Subject: Re: ")).value == value
 
 
+def test_how_many_are_addressed_does_not_count() -> None:
+    raw = HAM["en-reply"]
+    to = raw[raw.index(b"To: ") : raw.index(b"\r\n", raw.index(b"To: "))]
+    many = raw.replace(to, to + b", b@kunde.example\r\nCc: c@kunde.example, d@kunde.example", 1)
+    assert score(many).value == score(raw).value
+
+
 def test_envelope_does_not_change_the_score_of_mail_with_headers() -> None:
     raw = HAM["de-termin"]
     assert score(raw, sender="x@y.example", recipients=["z@y.example"]) == score(raw)
