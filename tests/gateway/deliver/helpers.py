@@ -12,15 +12,21 @@ from gateway.outbound.pool import SessionPool
 from gateway.outbound.session import Deadlines, Opener
 from gateway.rules.policy import GatewayPolicy
 from gateway.rules.route_types import DeliveryJob, Hop, JobRecipient, Route, TlsDemand, TlsObservation
-from gateway.rules.types import Address, Outcome, Pool
+from gateway.rules.types import Address, Outcome, Pool, Stage, State
 from gateway.tls.contexts import TlsContexts
 from tests.fake_next_hop import FakeNextHop
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BODY = b"From: alice@acme.example\r\nSubject: hello\r\n\r\nHello Bob\r\n.hidden dot\r\n"
 GATEWAY = GatewayPolicy(id=1, name="mta01", pool=Pool.GOOD, hostname="mta01.smg.example")
+DEAD = Hop("dead.partner.example", 1, ("127.0.0.1",))
+ONE_BY_ONE = ("SIZE 10000000", "8BITMIME")  # without PIPELINING
 PATIENT = Deadlines()
 QUICK = Deadlines(2, 0.3, 0.3, 2, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3)  # for hosts that stall
+
+
+def summary(outcome: Outcome) -> tuple[State, int, str, Stage]:
+    return outcome.state, outcome.reply.code, outcome.reason, outcome.stage
 
 
 def address(text: str) -> Address:
