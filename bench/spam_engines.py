@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from http.client import HTTPConnection
@@ -312,7 +312,7 @@ def said(line: str) -> float:
     return float(found.group(1)) if found else 0.5
 
 
-ENGINES: dict[str, Callable[[Sequence[Fold]], Awaitable[Judgement]]] = {
+ENGINES: dict[str, Callable[[Sequence[Fold]], Coroutine[None, None, Judgement]]] = {
     "rspamd": rspamd,
     "rspamd+bayes": rspamd_bayes,
     "spamassassin": spamassassin,
