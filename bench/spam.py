@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from operator import lt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +70,7 @@ def figures(judged: Sequence[Judged], threshold: float) -> Figures | None:
         len(ham),
         len(spam),
         auc(ham, spam),
-        tuple(share(spam, lambda value, limit=limit: value > limit) for limit in limits),
+        tuple(share(spam, partial(lt, limit)) for limit in limits),
         share(ham, lambda value: value >= threshold),
         share(spam, lambda value: value >= threshold),
     )

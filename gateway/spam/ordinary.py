@@ -1,7 +1,7 @@
 """Ordinary commercial English, written by hand for training: orders, invoices, notices, newsletters.
 
 The public corpora hold almost no such mail, so a word model trained on them alone takes "order", "account" and
-"invoice" for spam. These sentences correct that. They train words only: what such mail looks like is left to real mail.
+"invoice" for spam. These sentences correct that; `ordinary_mail` makes whole mail of them.
 """
 
 from __future__ import annotations
