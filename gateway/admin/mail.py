@@ -148,7 +148,7 @@ class RecipientAdmin(LogAdmin):
             self._apply(verb, request, rows)
             return None
         hint = _("%(count)d recipients are in a state that this changes.") % {
-            "count": queue_filter.preview(verb, rows)
+            "count": queue_filter.touched(verb, rows).count()
         }
         return self.ask(request, rows, NoFields(), name=verb, title=title, hint=hint)
 

@@ -65,9 +65,9 @@ class QueueFilter:
         return found
 
 
-def preview(verb: str, rows: QuerySet[Recipient]) -> int:
-    """How many recipients the verb would change. Raises KeyError for an unknown verb."""
-    return rows.filter(state__in=TOUCHES[verb]).count()
+def touched(verb: str, rows: QuerySet[Recipient]) -> QuerySet[Recipient]:
+    """The recipients among these that the verb would change. Raises KeyError for an unknown verb."""
+    return rows.filter(state__in=TOUCHES[verb])
 
 
 @transaction.atomic

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from gateway.control.queue_filter import apply, preview
+from gateway.control.queue_filter import apply, touched
 from gateway.models import Credential, Recipient
 from portal.access import access_credential, access_customer, actor, page
 from portal.customer.stopped import held_mail
@@ -75,7 +75,7 @@ def _act(request: HttpRequest, pk: int, verb: str) -> HttpResponse:
     if request.method == "POST":
         _tell(request, apply(verb, rows, actor=actor(request)))
         return redirect("credential_held", pk=pk)
-    context = {"credential": credential, "verb": verb, "number": preview(verb, rows), "back": back}
+    context = {"credential": credential, "verb": verb, "number": touched(verb, rows).count(), "back": back}
     return render(request, "customer/held_mail_verb.html", context | {"domains": _top(rows, "domain")})
 
 

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from gateway.control.queue_filter import VERBS, QueueFilter, apply, preview
+from gateway.control.queue_filter import VERBS, QueueFilter, apply, touched
 from gateway.models import Customer, Recipient
 from gateway.rules.ids import created_ms
 from portal.access import actor
@@ -113,9 +113,11 @@ def queue_verb(request: HttpRequest, verb: str) -> HttpResponse:
         }
         notes.success(request, text)
         return redirect(back)
+    changing = touched(verb, rows)
     context = {
-        "verb": verb, "title": TITLES[verb], "number": preview(verb, rows), "destinations": by_destination(rows)[:10],
-        "customers": _customers(rows), "form": confirm, "back": back, "asks_reason": verb in ("hold", "cancel"),
+        "verb": verb, "title": TITLES[verb], "number": changing.count(),
+        "destinations": by_destination(changing)[:10], "customers": _customers(changing),
+        "form": confirm, "back": back, "asks_reason": verb in ("hold", "cancel"),
     }  # fmt: skip
     return render(request, "support/queue_verb.html", context)
 

@@ -364,7 +364,7 @@ def test_a_verb_on_many_customers_leaves_each_an_entry(acme: Customer) -> None:
     for customer in (acme, acme, globex):
         new_recipient(new_message(customer))
     rows = queue_filter.QueueFilter(destination="globex.example").rows()
-    assert queue_filter.preview("hold", rows) == 3
+    assert queue_filter.touched("hold", rows).count() == 3
     assert queue_filter.apply("hold", rows, actor=SAM, reason="test") == 3
     entries = AuditEntry.objects.filter(action="queue.hold").values_list(
         "customer__slug", "detail__recipients"

@@ -317,9 +317,11 @@ def test_a_verb_is_previewed_then_done(acme: World, sam: Client) -> None:
     address = reverse("support_queue_verb", args=["hold"]) + "?destination=friend-of-acme.example"
     asked = sam.get(address).content.decode()
     assert "1 recipient is in a state" in asked
-    assert Recipient.objects.get().state == "queued"
+    make_message(acme.customer, to=("x@friend-of-acme.example",), state="held")
+    assert "friend-of-acme.example: 1" in sam.get(address).content.decode()  # what it changes, not what waits
+    assert Recipient.objects.filter(state="queued").count() == 1
     sam.post(address, {"reason": "storm"})
-    row = Recipient.objects.get()
+    row = Recipient.objects.get(address="to@friend-of-acme.example")
     assert (row.state, row.reason) == ("held", "storm")
     assert AuditEntry.objects.filter(action="queue.hold", actor=SAM, customer=acme.customer).exists()
     assert "Nothing that fits" in sam.get(address).content.decode()
