@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from gateway.control.audit import record
 from gateway.models import Customer, Message
 from gateway.rules.ids import to_text
-from portal.models import ContentGrant, ContentLook
+from portal.models import ContentGrant, ContentLook, Membership
 
 LONGEST_GRANT_H = 7 * 24
 BREAK_GLASS = timedelta(hours=1)
@@ -130,9 +130,13 @@ def _target(given: ContentGrant) -> str:
 
 
 def _tell(taken: ContentGrant) -> None:
-    if not taken.customer.alert_email:
-        return
-    with translation.override(taken.customer.language):
+    """By mail to the address for alerts; to the owners where there is none."""
+    customer = taken.customer
+    owners = customer.memberships.filter(role=Membership.Role.OWNER, user__is_active=True)
+    to = (
+        [customer.alert_email] if customer.alert_email else list(owners.values_list("user__email", flat=True))
+    )
+    with translation.override(customer.language):
         subject = _("Support looked at a message of yours")
         text = _(
             "%(who)s may look at subject and content of message %(message)s for an hour,\n"
@@ -145,4 +149,4 @@ def _tell(taken: ContentGrant) -> None:
             "reason": taken.reason,
             "page": f"{settings.SMG.public_url}/tickets/requests/consent/",
         }
-    send_mail(subject, text, None, [taken.customer.alert_email])
+    send_mail(subject, text, None, to)

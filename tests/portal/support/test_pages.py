@@ -299,6 +299,15 @@ def test_breaking_the_glass_needs_a_reason_and_tells_the_customer(
     assert other.post(url("support_message_look", acme), {"subject": ""}).status_code == 403
 
 
+def test_without_an_address_for_alerts_the_owners_are_told(
+    acme: World, sam: Client, django_capture_on_commit_callbacks: Any
+) -> None:
+    type(acme.customer).objects.update(alert_email="")
+    with django_capture_on_commit_callbacks(execute=True):
+        sam.post(url("support_break_glass", acme), {"reason": "phishing wave is running right now"})
+    assert [one.to for one in mail.outbox] == [["alice@acme.example"]]
+
+
 def test_the_log_of_looks_cannot_be_changed_unnoticed(acme: World) -> None:
     look = ContentLook.objects.get()
     with pytest.raises(TypeError):
