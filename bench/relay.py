@@ -3,9 +3,10 @@
     .venv/bin/python -m bench.relay [--quick] [--only ours,postfix,...] [--sizes 4096,...] [--json FILE] [--plot FILE]
 
 Servers: `ours` (clamd, embedded scorer, DKIM RSA-2048, durable commit), `ours-rspamd` (the same Rspamd beside the
-scorer), `ours-postgres`, `postfix` (plain: checks nothing, signs nothing) and `pipeline` (Postfix with clamav-milter
-and Rspamd, which signs). The same clamd for all, one next hop, everything on loopback and on the same disk. Postfix
-needs root; without it only ours is measured. Prints tables and ratios, and writes JSON and a picture (SVG).
+scorer), `ours-postgres`, `postfix` (plain: checks nothing, signs nothing), `pipeline` (Postfix with clamav-milter and
+Rspamd, which signs) and `haraka` (with clamd, the same Rspamd and DKIM; its queue is not synced to the disk). The same
+clamd for all, one next hop, everything on loopback and on the same disk. Postfix needs root, Haraka Node.js; what is
+missing is left out. Prints tables and ratios, and writes JSON and a picture (SVG).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import peers
+from bench import haraka, peers
 from bench.load import Measured, as_json, latency, message_file, secured, throughput
 from bench.peers import Server
 from bench.plot import svg
@@ -36,7 +37,8 @@ from tests.relay_harness import Relays, relay_for
 SIZES = (4096, 51_200, 1_048_576, 10_485_760)
 MESSAGES = {4096: 6000, 51_200: 2400, 1_048_576: 200, 10_485_760: 20}
 PACE = 150.0
-ALL = ("ours", "ours-rspamd", "ours-postgres", "postfix", "pipeline")
+ALL = ("ours", "ours-rspamd", "ours-postgres", "postfix", "pipeline", "haraka")
+UNAVAILABLE = {"postfix": peers.unavailable, "pipeline": peers.unavailable, "haraka": haraka.unavailable}
 
 
 @dataclass
@@ -142,6 +144,9 @@ SERVERS: dict[str, Callable[[House], contextlib.AbstractContextManager[Server]]]
     "ours-postgres": ours_on_postgres,
     "postfix": lambda shared: peers.postfix(shared.daemons, shared.sink.port, name="postfix"),
     "pipeline": pipeline,
+    "haraka": lambda shared: haraka.haraka(
+        shared.daemons, shared.sink.port, shared.clamd, shared.signing_rspamd()
+    ),
 }
 
 
@@ -216,7 +221,7 @@ def ratios(results: list[Measured]) -> list[str]:
     for (server, way, size, sessions), mine in found.items():
         if server != "ours" or not mine.delivered_per_s:
             continue
-        for peer in ("postfix", "pipeline"):
+        for peer in UNAVAILABLE:
             other = found.get((peer, way, size, sessions))
             if other and other.delivered_per_s:
                 lines.append(
@@ -248,7 +253,7 @@ def main() -> None:
     results: list[Measured] = []
     with house() as shared:
         for name in wanted:
-            reason = peers.unavailable() if name in ("postfix", "pipeline") else ""
+            reason = UNAVAILABLE[name]() if name in UNAVAILABLE else ""
             if reason:
                 print(f"{name}: left out ({reason})")
                 continue
