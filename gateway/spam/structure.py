@@ -153,18 +153,22 @@ def brand_misused(lowered: str, domain: str) -> bool:
     """True when the text names a brand as a word of its own and the domain belongs to somebody else."""
     if not lowered or not domain:
         return False
-    padded = f" {' '.join(_LETTERS_DIGITS.findall(lowered))} "
+    words = _LETTERS_DIGITS.findall(lowered)
+    if _BRAND_STARTS.isdisjoint(words):
+        return False
+    padded = f" {' '.join(words)} "
     labels = set(organisation(domain).split("."))
     return any(f" {brand} " in padded and labels.isdisjoint(allowed) for brand, allowed in BRANDS.items())
 
 
 _LETTERS_DIGITS = re.compile(r"[\w&.-]+")
+_BRAND_STARTS = frozenset(brand.split()[0] for brand in BRANDS)
 
 
 def subject_tokens(subject: str, to_local: str) -> Iterator[Token]:
     """The subject's shape, its reply prefix taken off."""
     letters = sum(map(len, _LETTERS.findall(subject)))
-    upper = sum(1 for letter in subject if letter.isupper())
+    upper = sum(map(str.isupper, subject))
     yield "SUBJECT", "length:" + bucket(len(subject) // 8)
     yield "SUBJECT", f"upper:{4 * upper // (letters + 1)}"
     for sign in sorted(set(_PUNCTUATION.findall(subject))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from lzma import LZMAError
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ class Command(BaseCommand):
         parser.add_argument("--out", required=True, type=Path, help="table file to write")
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        # Sums over several threads round differently with their number: the same octets need one thread.
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
         try:
             from gateway.spam.train import train
         except ImportError as error:

@@ -181,6 +181,10 @@ def test_hosts() -> None:
         ("dhl paket", "versand77.click", True),
         ("anna ups", "b.example", True),
         ("startups weekly", "b.example", False),
+        ("your deutsche bank service", "b.example", True),
+        ("deutsche bank", "db.com", False),
+        ("deutsche post, bank", "b.example", False),
+        ("1&1 team", "b.example", True),
     ],
 )
 def test_brands(text: str, domain: str, misused: bool) -> None:
