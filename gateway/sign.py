@@ -82,6 +82,8 @@ class Signer:
                     Reply(451, "4.7.5", "Message could not be signed"), "dkim", Stage.POLICY
                 ) from error
             mail.signed_by = f"{key.selector}._domainkey.{key.domain}" if key else ""
+            if len(body) > THREAD_BYTES:
+                mail.body = None  # a second copy of much; a report, the only one to need it, loads it again
         return _job(parcel, mail.outgoing)
 
     async def _make(self, mail: Mail, body: bytes, key: DkimKeyPolicy | None) -> bytes:

@@ -37,12 +37,18 @@ class _Body:
         self._max_line_bytes = max_line_bytes
         self._pending = bytearray(_CRLF)
         self._pieces: list[bytes] = []
+        self._is_joined = False
         self._kept_bytes = 0
         self._cut_at = PIECE_BYTES
 
     def body(self) -> bytes:
-        """The message: whole lines, each with its CRLF. Only after the end, and only without a fault."""
-        return b"".join(self._pieces)[len(_CRLF) :]
+        """The message: whole lines, each with its CRLF. Only after the end, and only without a fault. It takes the
+        place of its pieces, so that nobody holds the message twice."""
+        if self._pieces and not self._is_joined:
+            self._is_joined = True
+            self._pieces[0] = self._pieces[0][len(_CRLF) :]
+            self._pieces = [b"".join(self._pieces)]
+        return self._pieces[0] if self._pieces else b""
 
     @property
     def kept_bytes(self) -> int:
