@@ -18,6 +18,8 @@ from portal import team, tokens
 from portal.models import ApiToken, ContentGrant, ContentLook, Membership, User
 
 admin.site.site_header = admin.site.site_title = "Secure Mail Gateway"
+# The lists' columns need its width; the first page has all that it holds.
+admin.site.enable_nav_sidebar = False
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 admin.site.unregister(Group)  # roles are memberships; groups would be a second, unread truth
 # allauth's own asks for a user name, which our people have not

@@ -56,7 +56,7 @@ def mark_submitted(ticket: DelistingTicket, *, reference: str, at: datetime | No
 @admin.register(DelistingTicket)
 class DelistingTicketAdmin(StaffAdmin):
     list_display = [
-        "number", "target", "list_name", "severity", "state", "deadline", "assigned_to", "expected_end",
+        "number", "deadline", "target", "list_name", "severity", "state", "assigned_to", "expected_end",
     ]  # fmt: skip
     list_display_links = ["number"]
     list_filter = [
