@@ -1,5 +1,5 @@
-"""Messages of ten mebibytes do not take more than three times their size in memory, from the first octet to the next
-hop's 250: scanned for spam, signed or not, in the database or the spool."""
+"""Messages of ten mebibytes take about three times their size in memory at most, from the first octet to the next hop's
+250, and it comes back."""
 
 from __future__ import annotations
 
