@@ -135,6 +135,8 @@ def test_one_listing_from_the_first_look_to_the_end(
     log_in(page, live_server, cast.sam)
     page.goto(live_server.url + reverse("admin:blacklist_delistingticket_changelist"))
     looked_at(page, complaints, "desk", ADMIN)
+    deadline = page.locator("th.column-deadline").bounding_box()
+    assert deadline["x"] + deadline["width"] < page.locator("#changelist-filter").bounding_box()["x"]
     page.get_by_role("link", name=f"#{ticket.pk}", exact=True).click()
     expect(page.get_by_text("seen in spam").first).to_be_visible()
     looked_at(page, complaints, "ticket-new", ADMIN)

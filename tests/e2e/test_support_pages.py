@@ -57,6 +57,8 @@ CUSTOMER = [
 ]
 WIDEST = """[...document.querySelectorAll("main *")].filter(one => one.getBoundingClientRect().right > innerWidth + 1
     && !one.closest(".scroll")).slice(0, 5).map(one => one.outerHTML.slice(0, 90))"""
+CUT = """[...document.querySelectorAll("main .scroll")].filter(one => one.scrollWidth > one.clientWidth)
+    .map(one => one.querySelector("caption").innerText)"""
 STAFF_ONLY = [*(f"/support/{path}" for path in SUPPORT)]
 
 
@@ -114,6 +116,7 @@ def visit(page: Any, live_server: Any, paths: list[str], world: World) -> None:
         assert page.goto(address).status == 200, path
         found = Axe().run(page)
         assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+        assert page.evaluate(CUT) == [], path
         shoot(page, path, number, "")
         page.set_viewport_size({"width": 400, "height": 800})
         wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
