@@ -1,7 +1,7 @@
 """Feedback reports: a mailbox provider tells that one of its users complained about a message (ARF, RFC 5965).
 
-Strangers write these bytes. Whatever they are, nothing but NotAReportError is raised; what is read is bounded, and every
-value is cut and cleaned. Only Feedback-Type must be there, once: the other fields that RFC 5965 3.1 asks for
+Strangers write these bytes. Whatever they are, nothing but NotAReportError is raised; what is read is bounded, and
+every value is cut and cleaned. Only Feedback-Type must be there, once: the other fields that RFC 5965 3.1 asks for
 are missing in reports of the wild.
 """
 
