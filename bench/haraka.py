@@ -58,7 +58,7 @@ def haraka(
         port=port,
         sink_port=sink_port,
         deliveries=DELIVERIES,
-        clamd=clamd.endpoint,
+        clamd=clamd.extra["socket"].removeprefix("unix:"),
         rspamd_host="127.0.0.1",
         rspamd_port=rspamd.port,
     )
