@@ -190,6 +190,8 @@ def questions(browser: Client) -> Iterator[tuple[str, str]]:
                 (path, one["name"]) for one in methods["get"].get("parameters", []) if one["in"] == "query"
             )
     for path, page in pages(browser):
+        if path.startswith("/help/"):  # the dictionary answers what looks like a reply, whoever asks
+            continue
         names = {
             name for form in page.forms if form.method == "get" for name in form.texts + list(form.values)
         }
