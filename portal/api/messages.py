@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway.control import appeal_requests, queue_filter
-from gateway.models import Attempt, Message, Recipient
+from gateway.models import Attempt, Complaint, Message, Recipient
 from gateway.rules.ids import from_text, to_text
 from portal.api.base import CustomerViewSet, ReadViewSet
 from portal.api.judging import AppealSerializer
@@ -108,6 +108,17 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
         return to_text(row.recipient)
 
 
+class ComplaintSerializer(serializers.ModelSerializer[Complaint]):
+    class Meta:
+        model = Complaint
+        fields = ["at", "kind", "recipient", "reporter"]
+        read_only_fields = fields
+        extra_kwargs = {
+            "kind": {"help_text": "`not-spam` and `auth-failure` do not count against the login."},
+            "recipient": {"help_text": "Empty if the provider took it out."},
+        }
+
+
 class MessageSerializer(serializers.ModelSerializer[Message]):
     id = serializers.CharField(source="text_id", read_only=True)
     login = serializers.CharField(source="credential.username", read_only=True, allow_null=True, default=None)
@@ -119,6 +130,9 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
         help_text="The first 200; more under /recipients/?message=."
     )
     attempts = serializers.SerializerMethodField(help_text="The latest 200.")
+    complaints = serializers.SerializerMethodField(
+        help_text="Feedback reports of recipients, the latest 200."
+    )
 
     class Meta:
         model = Message
@@ -126,7 +140,7 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
             "id", "kind", "received_at", "login", "sender", "header_from", "subject", "message_id", "size_bytes",
             "recipient_count", "client_ip", "helo", "client_tls", "category", "score", "symbols", "trace",
             "recipients",
-            "attempts",
+            "attempts", "complaints",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -143,6 +157,10 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
         return AttemptSerializer(
             message.attempts.select_related("gateway").order_by("-id")[:200], many=True
         ).data
+
+    @extend_schema_field(ComplaintSerializer(many=True))
+    def get_complaints(self, message: Message) -> Any:
+        return ComplaintSerializer(message.complaints.order_by("-id")[:200], many=True).data
 
 
 class CommentWrite(serializers.Serializer[Any]):
@@ -207,7 +225,7 @@ class MessageViewSet(CustomerViewSet):
 
     @extend_schema(responses={200: MessageSerializer})
     def retrieve(self, request: Request, pk: str) -> Response:
-        """One message: verdict, trace, recipients, attempts."""
+        """One message: verdict, trace, recipients, attempts, complaints."""
         return self.shown(self.get_object())
 
     @extend_schema(request=None, responses={200: ChangedSerializer})

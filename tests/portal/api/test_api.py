@@ -16,10 +16,12 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from gateway import crypto
+from gateway.control import complaints
 from gateway.models import AuditEntry, Credential, Domain, Recipient
 from portal import tokens
 from portal.access import OPENED_AS
 from portal.models import ApiToken, IdempotencyKey, Membership, User, WebhookEndpoint
+from tests.gateway.rules.test_arf import FEEDBACK, MESSAGE, report
 from tests.portal.api.conftest import World, member, schema
 
 
@@ -324,6 +326,23 @@ def test_a_message_shows_its_story(acme: World, alice: APIClient) -> None:
         == [body["recipients"][0]["id"]]
         == [acme.ids["recipients"]]
     )
+
+
+def test_a_message_tells_its_own_complaints(acme: World, globex: World, alice: APIClient) -> None:
+    for world in (acme, globex):
+        reported = MESSAGE.replace(b"0amq7j7wr0000", world.ids["messages"].encode())
+        complaints.record(
+            report(FEEDBACK, reported.replace(b"acme.example", f"{world.customer.slug}.example".encode()))
+        )
+    (told,) = alice.get(f"/api/v1/messages/{acme.ids['messages']}/").json()["complaints"]
+    kept = acme.customer.complaints.get()
+    assert told == {
+        "at": kept.at.isoformat().replace("+00:00", "Z"),
+        "kind": "abuse",
+        "recipient": "dora@provider.example",
+        "reporter": "fbl@provider.example",
+    }
+    assert globex.customer.complaints.exists()
 
 
 def test_messages_are_paged(acme: World, alice: APIClient) -> None:
