@@ -1,4 +1,4 @@
-"""What the metrics page shows of the database: the queue, and what other apps have to tell.
+"""What the metrics page shows of the database: the queue, complaints, and what other apps have to tell.
 
 Counting a long queue takes the database a while, so it is done in a thread of its own and not for every scrape.
 """
@@ -6,15 +6,16 @@ Counting a long queue takes the database a while, so it is done in a thread of i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib import import_module
 from typing import Any, TypeVar
 
 from django.apps import apps
 from django.db import connection
+from django.db.models import Count
 from django.utils.module_loading import module_has_submodule
 
-from gateway.models import Recipient, Worker
+from gateway.models import Complaint, Recipient, Worker
 from gateway.rules.gauges import Gauge
 from gateway.rules.ids import created_ms
 from gateway.store.leases import OPEN
@@ -33,7 +34,7 @@ def numbers_of(node: str, since: datetime) -> list[tuple[str, dict[str, object]]
 
 def read_gauges(now: datetime) -> list[Gauge]:
     """All gauges of the database."""
-    return [*_queue(now), *_of_other_apps(now)]
+    return [*_queue(now), *_complaints(now), *_of_other_apps(now)]
 
 
 def apart(function: Callable[..., Result], *args: Any) -> Result:
@@ -67,6 +68,16 @@ _QUEUE_SQL = (
 def _age_s(recipient_id: int, now: datetime) -> float:
     """Ids begin with their time, so the smallest tells the age without a look at the message."""
     return max(0.0, now.timestamp() - created_ms(recipient_id) / 1000)
+
+
+def _complaints(now: datetime) -> Iterator[Gauge]:
+    """Those that found their message: anybody can send the others. A gauge, for old rows are deleted."""
+    rows = Complaint.objects.filter(at__gte=now - timedelta(days=1), message__isnull=False)
+    numbers = dict(rows.order_by().values_list("kind").annotate(Count("id")))
+    for kind in Complaint.Kind.values:
+        yield Gauge(
+            "smg_complaints_day", "Feedback reports of the last day", numbers.get(kind, 0), {"kind": kind}
+        )
 
 
 def _of_other_apps(now: datetime) -> Iterator[Gauge]:

@@ -19,7 +19,7 @@ from gateway.metrics import BUCKETS_S, Meters
 from gateway.metrics.gather import Gatherer
 from gateway.metrics.page import Counted, page
 from gateway.metrics.server import REQUEST_BYTES, Answer, MetricsServer
-from gateway.models import Worker
+from gateway.models import Complaint, Worker
 from gateway.rules.gauges import Gauge
 from gateway.rules.policy import GatewayPolicy, Snapshot
 from gateway.rules.reasons import refuse
@@ -35,6 +35,7 @@ from gateway.rules.types import (
     Verdict,
 )
 from gateway.snapshot import SnapshotSource
+from tests.factories import make_customer, make_message
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 GOOD = GatewayPolicy(id=1, name='mta"01', pool=Pool.GOOD, hostname="mta01.smg.example")
@@ -160,7 +161,31 @@ def test_gauges_of_an_empty_database() -> None:
     found = {(gauge.name, *gauge.labels.values()): gauge.value for gauge in store.read_gauges(NOW)}
     assert found["smg_queue_recipients", "queued", "good"] == 0
     assert found["smg_queue_oldest_seconds", "bad"] == 0
+    assert found["smg_complaints_day", "abuse"] == 0
     assert found["smg_listings_active", "gateway"] == 0
+
+
+@pytest.mark.django_db
+def test_complaints_of_a_day_by_kind() -> None:
+    message = make_message(make_customer("acme"))
+    reports = [
+        (1, "abuse", message),
+        (2, "abuse", message),
+        (3, "not-spam", message),
+        (25, "fraud", message),
+        (1, "virus", None),
+    ]
+    for number, (age_h, kind, about) in enumerate(reports):
+        Complaint.objects.create(
+            at=NOW - timedelta(hours=age_h), kind=kind, message=about, digest=str(number)
+        )
+    found = {
+        gauge.labels["kind"]: gauge.value
+        for gauge in store.read_gauges(NOW)
+        if gauge.name == "smg_complaints_day"
+    }
+    expected = {"abuse": 2, "not-spam": 1, "fraud": 0, "virus": 0, "other": 0, "auth-failure": 0}
+    assert found == expected
 
 
 @pytest.mark.django_db
