@@ -22,9 +22,11 @@ from gateway.control.queue_filter import VERBS, QueueFilter, apply, touched
 from gateway.models import Customer, Recipient
 from gateway.rules.ids import created_ms
 from portal.access import actor
+from portal.customer.reply_words import meaning_of
 from portal.support.base import staff_page
 
 TOP = 50
+UNKNOWN = "unknown"  # the dictionary's entry for what it does not know
 LISTED = 100
 AGES_H = (1, 4, 24, 72)
 STATES = [
@@ -81,10 +83,7 @@ def queue(request: HttpRequest) -> HttpResponse:
         "filtered": not wanted.is_empty,
         "total": rows.count(),
         "destinations": by_destination(rows),
-        "reasons": rows.order_by()
-        .values("state", "reason")
-        .annotate(number=Count("pk"))
-        .order_by("-number")[:TOP],
+        "reasons": by_reason(rows),
         "ages": by_age(rows),
         "rows": rows.select_related("customer").order_by("message_id")[:LISTED]
         if not wanted.is_empty
@@ -93,6 +92,14 @@ def queue(request: HttpRequest) -> HttpResponse:
         "verbs": TITLES.items(),
     }
     return render(request, "support/queue.html", context)
+
+
+def by_reason(rows: QuerySet[Recipient]) -> list[dict[str, Any]]:
+    """The commonest reasons why mail waits, each with what it means in words ("" = not in the dictionary)."""
+    found = rows.order_by().values("state", "reason").annotate(number=Count("pk")).order_by("-number")[:TOP]
+    meanings = {row["reason"]: meaning_of(None, "", "", row["reason"]) for row in found}
+    known = {reason: meaning.title for reason, meaning in meanings.items() if meaning.key != UNKNOWN}
+    return [{**row, "meaning": known.get(row["reason"], "")} for row in found]
 
 
 @staff_page("GET", "POST")

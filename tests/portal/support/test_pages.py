@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -227,6 +229,15 @@ def test_search_understands_what_people_have(term: str, acme: World, sam: Client
     assert acme.ids["messages"] in page
     other = sam.get(reverse("support_messages"), {"q": "nothing-like-it.example"}).content.decode()
     assert acme.ids["messages"] not in other
+
+
+def test_the_queue_says_in_words_why_mail_waits(acme: World, sam: Client) -> None:
+    for reason in ("quota", "not-in-the-dictionary"):
+        recipient = make_message(acme.customer, to=("a@slow.example",), state="queued").recipients.get()
+        Recipient.objects.filter(pk=recipient.pk).update(reason=reason)
+    page = unescape(sam.get(reverse("support_queue")).content.decode())
+    rows = dict(re.findall(r'href="\?reason=([\w-]+)">[^<]+</a>(?:<br><span class="muted">([^<]+))?', page))
+    assert rows == {"quota": "The recipient's mailbox is full", "not-in-the-dictionary": ""}
 
 
 def test_the_queue_lists_the_oldest_first(acme: World, sam: Client) -> None:
