@@ -19,7 +19,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from blacklist.models import Alert, Listing, TicketEvent
-from gateway.models import Attempt, AuditEntry, NdrReport, Refusal
+from gateway.models import Attempt, AuditEntry, Complaint, NdrReport, Refusal
+from gateway.rules.arf import COMPLAINTS
 from gateway.rules.ids import to_text
 from portal.models import WebhookCursor, WebhookDelivery, WebhookEndpoint
 
@@ -29,6 +30,7 @@ EVENTS: dict[str, str | Promise] = {
     "message.failed": _("a message could not be delivered"),
     "message.delayed": _("a message is late"),
     "message.refused": _("we refused a message"),
+    "message.complaint": _("a recipient reported a message as unwanted"),
     "blacklist.alert": _("one of your addresses or domains was listed, or is free again"),
     "blacklist.ticket": _("a delisting ticket moved"),
     "account.changed": _("somebody changed your settings"),
@@ -81,6 +83,16 @@ def _refused(row: Refusal) -> Found:
     return [(row.customer_id, "message.refused", data | _reply(row))]
 
 
+def _complained(row: Complaint) -> Found:
+    data = {
+        "message": to_text(row.message_id),
+        "recipient": row.recipient,
+        "kind": row.kind,
+        "reporter": row.reporter,
+    }
+    return [(row.customer_id, "message.complaint", data)]
+
+
 def _changed(row: AuditEntry) -> Found:
     return [(row.customer_id, "account.changed", {"by": row.actor, "action": row.action, "what": row.target})]
 
@@ -121,6 +133,10 @@ def _report_rows(rows: QuerySet[Any], customers: set[int]) -> QuerySet[Any]:
     return rows.filter(customer__in=customers, kind__in=["failed", "delayed"])
 
 
+def _complaint_rows(rows: QuerySet[Any], customers: set[int]) -> QuerySet[Any]:
+    return rows.filter(customer__in=customers, message__isnull=False, kind__in=COMPLAINTS)
+
+
 def _alert_rows(rows: QuerySet[Any], customers: set[int]) -> QuerySet[Any]:
     wanted = rows.filter(customers__in=customers).distinct()
     return wanted.select_related("listing__target", "listing__provider").prefetch_related("customers")
@@ -136,6 +152,7 @@ SOURCES = (
     Source("attempt", frozenset({"message.delivered"}), Attempt, _delivered_rows, _delivered),
     Source("ndr", frozenset({"message.failed", "message.delayed"}), NdrReport, _report_rows, _reported),
     Source("refusal", frozenset({"message.refused"}), Refusal, _of_customers, _refused),
+    Source("complaint", frozenset({"message.complaint"}), Complaint, _complaint_rows, _complained),
     Source("audit", frozenset({"account.changed"}), AuditEntry, _of_customers, _changed),
     Source("alert", frozenset({"blacklist.alert"}), Alert, _alert_rows, _alerted),
     Source("ticket", frozenset({"blacklist.ticket"}), TicketEvent, _ticket_rows, _moved),

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from gateway import crypto
 from gateway.control import customers
-from gateway.models import Attempt, AuditEntry, Customer, Message, NdrReport, Recipient, Refusal
+from gateway.models import Attempt, AuditEntry, Complaint, Customer, Message, NdrReport, Recipient, Refusal
 from gateway.rules.ids import IdMaker
 from portal.models import WebhookDelivery, WebhookEndpoint
 from portal.webhooks import endpoints, events, tasks
@@ -134,6 +134,39 @@ def test_only_wanted_events(acme: Customer, endpoint: WebhookEndpoint) -> None:
     happen(acme)
     events.collect()
     assert deliveries() == ["message.failed"]
+
+
+def test_a_complaint_is_told_once_to_its_customer_only(acme: Customer, endpoint: WebhookEndpoint) -> None:
+    events.collect()
+    globex = customers.create(actor="sam@smg.example", slug="globex", name="Globex")
+    for customer in (acme, globex):
+        happen(customer)
+    events.collect()
+    WebhookDelivery.objects.all().delete()
+    own, other = acme.messages.get(), globex.messages.get()
+    for number, (message, kind) in enumerate(
+        [(own, "abuse"), (own, "not-spam"), (own, "auth-failure"), (other, "abuse"), (None, "abuse")]
+    ):
+        Complaint.objects.create(
+            at=timezone.now(),
+            kind=kind,
+            customer=message and message.customer,
+            message=message,
+            recipient="b@globex.example",
+            reporter="fbl@provider.example",
+            digest=str(number),
+        )
+    with time_machine.travel(timezone.now() + timedelta(minutes=1), tick=False):
+        events.collect()
+        events.collect()
+    told = WebhookDelivery.objects.get()
+    assert told.event == "message.complaint"
+    assert told.payload["data"] == {
+        "message": own.text_id,
+        "recipient": "b@globex.example",
+        "kind": "abuse",
+        "reporter": "fbl@provider.example",
+    }
 
 
 def test_what_has_just_happened_waits_for_late_commits(
