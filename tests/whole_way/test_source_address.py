@@ -133,6 +133,8 @@ async def test_a_gateway_of_one_family_leaves_the_other_alone(outside: Outside) 
 
 async def test_mail_waits_for_a_missing_address_and_never_takes_another(outside: Outside) -> None:
     await outside.use("good4")
+    # Both processes have seen the address, and look again in ten seconds; else they would not even try.
+    await outside.wait_for("SELECT count(*) FROM gateway_worker WHERE gateways <> '[]'", 2)
     outside.machine.remove_address("192.0.2.14/24")
     await outside.send("waits@four.example")
     await outside.wait_for(STATE.format("waits@four.example"), "queued source_address")

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import trustme
 
+from portal.webhooks.events import SOURCES
 from tests.dns_server import DnsServer
 from tests.fake_next_hop import FakeNextHop
 from tests.relay_harness import ROOT, Relays, RunningRelay, mail
@@ -114,7 +115,7 @@ def send_one(relay: RunningRelay, url: str) -> str:
     """Make the webhook, send a mail, wait until the receiver took the event; returns the webhook's secret."""
     secret = relay.manage("shell", "-c", MAKE.format(url=url)).strip().splitlines()[-1]
     # The first round with a webhook notes where each table ends; what happens from then on is told.
-    relay.wait_for("SELECT count(*) FROM portal_webhookcursor", 6, 60)
+    relay.wait_for("SELECT count(*) FROM portal_webhookcursor", len(SOURCES), 60)
     assert relay.send("web@acme.example", "b@partner.example", mail()) == ""
     relay.wait_for("SELECT count(*) FROM portal_webhookdelivery WHERE state = 'delivered'", 1, 60)
     return secret
