@@ -213,9 +213,9 @@ def owner(customers: list[int]) -> str:
 
 def timeline(rows: int) -> tuple[str, str]:
     """SQL of (message id, time) of row i."""
-    from gateway.rules.ids import first_id
+    from gateway.rules.ids import id_at
 
-    start = first_id(int(BEGIN.timestamp() * 1000))
+    start = id_at(BEGIN)
     step = ((DAYS * 86_400_000) << 22) // rows
     return (
         f"{start} + i * {step}::bigint",
@@ -309,9 +309,9 @@ def sizes_mib() -> dict[str, int]:
 def questions(customer: Any) -> dict[str, Callable[[], Any]]:
     """Name -> a function that asks for a page."""
     from gateway.models import Gateway
+    from gateway.rules.ids import id_at
     from portal.customer.message_search import search
     from portal.support import messages as support
-    from portal.windows import id_at
 
     ways = {gateway.name: gateway for gateway in Gateway.objects.all()}
 

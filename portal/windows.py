@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 
-from gateway.rules.ids import EPOCH_MS, created_ms, first_id
+from gateway.rules.ids import created_ms, id_at, ids_in
 
-FIRST = first_id(EPOCH_MS + int(timedelta(hours=2).total_seconds() * 1000))  # as a difference of ids
+FIRST = ids_in(timedelta(hours=2))
 GROWTH = 4  # at most, from one window to the next: nights are quiet, and the day before may not be
 AIM_S = 0.03  # what one window should take
 BUDGET_S = 0.08  # after it no other window is begun
@@ -58,11 +58,6 @@ def before(cursor: str, latest: int) -> int:
 def too_late() -> int:
     """The first id that is of no message yet."""
     return id_at(timezone.now() + CLOCKS)
-
-
-def id_at(moment: datetime) -> int:
-    """The least message id of a moment."""
-    return first_id(max(int(moment.timestamp() * 1000), EPOCH_MS))
 
 
 def windows(

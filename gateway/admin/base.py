@@ -26,7 +26,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from gateway.rules.ids import first_id
+from gateway.rules.ids import id_at
 
 Text = str | Promise
 COUNTED = 2000  # rows; a list says "2000" for more, because counting the log would read the log
@@ -232,7 +232,7 @@ class WindowFilter(admin.SimpleListFilter):
         return queryset if span is None else self.since(queryset, span)
 
     def since(self, queryset: QuerySet[Any], span: timedelta) -> QuerySet[Any]:
-        return queryset.filter(**{self.id_field: first_id(int((timezone.now() - span).timestamp() * 1000))})
+        return queryset.filter(**{self.id_field: id_at(timezone.now() - span)})
 
 
 class AtWindowFilter(WindowFilter):

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from gateway.control.learning import counts
 from gateway.models import Customer, FeatureVector
 from gateway.rules.backtest import Backtest, Move, Stored, replay
-from gateway.rules.ids import first_id, to_text
+from gateway.rules.ids import id_at, to_text
 from gateway.rules.spam import Thresholds, bounded, category_of
 from gateway.spam import rescore
 from gateway.spam.features import FeaturesError
@@ -188,7 +188,7 @@ def _categories(
 
 def _rows(change: Change, now: datetime) -> tuple[int, int, list[Stored]]:
     """(messages in the time, every how many-th is looked at, these)."""
-    since = first_id(int((now - timedelta(days=change.days)).timestamp() * 1000))
+    since = id_at(now - timedelta(days=change.days))
     total, step, ids = _chosen(change.customer, since, change.most or MAX_ROWS)
     fields = ["message_id", "customer_id", "score", *(["vector"] if change.without else [])]
     found = []

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from gateway.models import Complaint, Customer, Message
 from gateway.rules.arf import FeedbackReport, parse
-from gateway.rules.ids import from_text
+from gateway.rules.ids import ids_of
 
 log = logging.getLogger(__name__)
 
@@ -67,19 +67,11 @@ def _find(report: FeedbackReport) -> tuple[Message | None, str]:
 
 
 def _candidates(report: FeedbackReport) -> Iterable[Message]:
-    """By our id in the Received field that we put in front, then by Message-ID."""
+    """By our id in the Received field that we put in front (another server's may look alike), then by Message-ID."""
     sent = Message.objects.filter(kind=Message.Kind.CUSTOMER).select_related("customer", "credential")
-    yield from sent.filter(pk__in=list(_numbers(report.queue_ids)))
+    yield from sent.filter(pk__in=list(ids_of(report.queue_ids)))
     if report.message_id:
         yield from sent.filter(message_id=report.message_id[:300]).order_by("-id")[:SAME_ID]
-
-
-def _numbers(texts: Iterable[str]) -> Iterable[int]:
-    for text in texts:
-        try:
-            yield from_text(text)
-        except ValueError:
-            continue  # another server's id, which only looks like one of ours
 
 
 def _tell(complaint: Complaint, customer: Customer) -> None:

@@ -20,7 +20,7 @@ from gateway.control import queue
 from gateway.control.credentials import blow_fuse
 from gateway.models import Credential, Recipient
 from gateway.rules.behaviour import Breach, sentences
-from gateway.rules.ids import first_id
+from gateway.rules.ids import id_at
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _hold_late(now: datetime) -> int:
     number = 0
     for credential in just.select_related("customer"):
         assert credential.blocked_at is not None  # noqa: S101 - by the filter
-        after = first_id(int(credential.blocked_at.timestamp() * 1000))
+        after = id_at(credential.blocked_at)
         number += _hold_chunk(credential, waiting_mail(credential).filter(message_id__gte=after))
     return number
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from gateway.control import queue
 from gateway.models import Customer, Recipient
-from gateway.rules.ids import first_id
+from gateway.rules.ids import id_at
 
 OPEN = (Recipient.StateChoice.QUEUED, Recipient.StateChoice.HELD)
 VERBS: dict[str, Callable[..., int]] = {
@@ -61,7 +61,7 @@ class QueueFilter:
         found = found.filter(**{name: value for name, value in named.items() if value not in (None, "")})
         if self.older_than_h:
             since = timezone.now() - timedelta(hours=self.older_than_h)
-            found = found.filter(message__lt=first_id(int(since.timestamp() * 1000)))
+            found = found.filter(message__lt=id_at(since))
         return found
 
 

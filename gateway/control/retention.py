@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from gateway.db import exclusive, writer_lock
 from gateway.models import AuditEntry, Complaint, Customer, Message, Recipient, Refusal, SetupEvent
-from gateway.rules.ids import first_id
+from gateway.rules.ids import id_at
 
 BATCH = (
     150  # rows of one transaction with what hangs on them: about 40 ms in which SQLite has no other writer
@@ -107,7 +107,7 @@ def groups(now: datetime) -> Iterator[tuple[datetime, Q]]:
 def settled_messages(span: Span) -> QuerySet[Message]:
     """Messages whose time is over and that nobody waits for. An id holds its time: this is a range of an index."""
     waiting = Recipient.objects.filter(message=OuterRef("pk"), state__in=OPEN)
-    before = first_id(int(span.before.timestamp() * 1000))
+    before = id_at(span.before)
     return Message.objects.filter(~Exists(waiting), customer=span.customer_id, pk__lt=before)
 
 

@@ -6,6 +6,10 @@ are made before the row is written, so that body, recipients and reply can name 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+
 EPOCH_MS = 1_704_067_200_000  # 2024-01-01T00:00:00Z
 NODES = 1 << 10
 ALPHABET = (
@@ -60,6 +64,13 @@ def from_text(text: str) -> int:
     return message_id
 
 
+def ids_of(texts: Iterable[str]) -> Iterator[int]:
+    """The numbers behind those texts that are ids."""
+    for text in texts:
+        with suppress(ValueError):
+            yield from_text(text)
+
+
 def created_ms(message_id: int) -> int:
     """When the id was made, in milliseconds since 1970."""
     return (message_id >> (_SEQUENCE_BITS + _NODE_BITS)) + EPOCH_MS
@@ -69,3 +80,13 @@ def first_id(at_ms: int) -> int:
     """The least id that can be made at or after this moment (milliseconds since 1970): turns a time range of the log
     into a range of its primary key."""
     return max(0, at_ms - EPOCH_MS) << (_SEQUENCE_BITS + _NODE_BITS)
+
+
+def id_at(moment: datetime) -> int:
+    """The same of an aware datetime."""
+    return first_id(int(moment.timestamp() * 1000))
+
+
+def ids_in(span: timedelta) -> int:
+    """How far apart the first ids of two moments are."""
+    return first_id(EPOCH_MS + int(span.total_seconds() * 1000))

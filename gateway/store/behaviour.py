@@ -18,14 +18,14 @@ from gateway import rows
 from gateway.models import AuditEntry, Complaint, Credential, Message, Recipient
 from gateway.rules.arf import COMPLAINTS
 from gateway.rules.behaviour import Baseline, Limits, Traffic, network_of
-from gateway.rules.ids import EPOCH_MS, first_id
+from gateway.rules.ids import id_at, ids_in
 
 MAX_COUNTED = 100_000  # messages
 MAX_MESSAGES = 1000  # looked at
 MAX_RECIPIENTS = 2000
 MAX_ADDRESSES = 200  # looked up one by one
 ACTIVE = timedelta(hours=3)  # a session lasts two hours at most: who logged in before cannot be sending
-HOUR_IDS = first_id(EPOCH_MS + 3_600_000)  # the ids of one hour
+HOUR_IDS = ids_in(timedelta(hours=1))
 
 
 def active_logins(since: datetime, now: datetime, least: int) -> list[int]:
@@ -35,7 +35,7 @@ def active_logins(since: datetime, now: datetime, least: int) -> list[int]:
         " (SELECT SUM(m.recipient_count) FROM (SELECT recipient_count FROM gateway_message"
         " WHERE credential_id = c.id AND id >= %s ORDER BY id DESC LIMIT %s) m)"
     )
-    values = [now - ACTIVE, least, _id_at(since), least]
+    values = [now - ACTIVE, least, id_at(since), least]
     with connection.cursor() as cursor:
         cursor.execute(sql, [rows.adapt(value) for value in values])
         return [row[0] for row in cursor.fetchall()]
@@ -77,15 +77,15 @@ def login(credential_id: int, now: datetime, limits: Limits) -> Login | None:
 
 def traffic(which: Login) -> Traffic:
     """What the login sent since the window began, and the complaints about what it sent in theirs."""
-    first, last = _id_at(which.since), _END
+    first, last = id_at(which.since), _END
     sent = _traffic(which, first, last, new_before=first)
-    return _with_complaints(sent, which.id, _id_at(which.complaints_since), last)
+    return _with_complaints(sent, which.id, id_at(which.complaints_since), last)
 
 
 def baseline(which: Login, limits: Limits) -> Baseline:
     """What it sent before."""
-    until = _id_at(which.since)
-    since = _id_at(which.since - timedelta(days=limits.baseline_days))
+    until = id_at(which.since)
+    since = id_at(which.since - timedelta(days=limits.baseline_days))
     usual = _traffic(which, since, until, new_before=None)
     oldest = Message.objects.filter(credential=which.id, id__gte=since, id__lt=until).order_by("id")
     began = oldest.values_list("received_at", flat=True).first()
@@ -93,7 +93,7 @@ def baseline(which: Login, limits: Limits) -> Baseline:
         return Baseline()
     span_h = (which.since - began).total_seconds() / 3600
     per_message = usual.recipients / usual.messages
-    usual = _with_complaints(usual, which.id, since, _id_at(which.complaints_since))
+    usual = _with_complaints(usual, which.id, since, id_at(which.complaints_since))
     return Baseline(usual, round(_busiest_hour(which.id, since, until) * per_message), span_h)
 
 
@@ -188,7 +188,3 @@ def _busiest_hour(credential_id: int, first: int, last: int) -> int:
         cursor.execute(sql, [credential_id, first, last, MAX_COUNTED, HOUR_IDS])
         row = cursor.fetchone()
         return row[0] if row else 0
-
-
-def _id_at(moment: datetime) -> int:
-    return first_id(int(moment.timestamp() * 1000))

@@ -136,6 +136,13 @@ def _run(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
+def _changed(sql: str, values: Sequence[Any]) -> int:
+    """How many rows a statement changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [rows.adapt(value) for value in values])
+        return int(cursor.rowcount)
+
+
 def load(recipient_ids: Sequence[int]) -> list[Recipient]:
     """The claimed recipients with their messages, still queued ones only."""
     return list(
@@ -176,10 +183,7 @@ def _postpone_domain(pool: str, domain: str, now: datetime, until: datetime) -> 
         f" WHERE id IN (SELECT id FROM gateway_recipient WHERE {OPEN} AND {FREE} AND pool = %s AND domain = %s"
         " AND next_attempt_at <= %s AND expires_at > %s LIMIT %s)"
     )
-    values = [until, until, pool, domain, now, now, POSTPONE_CHUNK]
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [rows.adapt(value) for value in values])
-        return int(cursor.rowcount)
+    return _changed(sql, [until, until, pool, domain, now, now, POSTPONE_CHUNK])
 
 
 RENEW_CHUNK = 500
@@ -227,9 +231,7 @@ def _resume_held(now: datetime) -> int:
         "UPDATE gateway_recipient SET state = 'queued', next_attempt_at = %s"  # noqa: S608
         f" WHERE id IN (SELECT id FROM gateway_recipient WHERE {HELD} AND next_attempt_at <= %s LIMIT %s)"
     )
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [rows.adapt(value) for value in (now, now, POSTPONE_CHUNK)])
-        return int(cursor.rowcount)
+    return _changed(sql, [now, now, POSTPONE_CHUNK])
 
 
 def requeue(payloads: Sequence[tuple[list[int], str, datetime]]) -> list[int]:

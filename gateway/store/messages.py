@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -20,7 +19,7 @@ from gateway.models import (
     NdrReport,
     Recipient,
 )
-from gateway.rules.ids import from_text
+from gateway.rules.ids import ids_of
 from gateway.rules.notify import Report
 from gateway.rules.types import Outcome, State
 from gateway.store.counters import CountKey, count, hour_of
@@ -240,14 +239,8 @@ def mark_warned(payloads: Sequence[tuple[int, datetime]]) -> list[bool]:
 
 def known_spool_files(names: Iterable[str]) -> set[str]:
     """Which of the files a row names. A file is called as its message, so that the key finds the row."""
-    found = Body.objects.filter(message_id__in=list(_ids_of(names))).exclude(spool="")
+    found = Body.objects.filter(message_id__in=list(ids_of(names))).exclude(spool="")
     return set(found.values_list("spool", flat=True))
-
-
-def _ids_of(names: Iterable[str]) -> Iterator[int]:
-    for name in names:
-        with suppress(ValueError):  # a file that is not ours
-            yield from_text(name)
 
 
 @transaction.atomic

@@ -18,9 +18,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from gateway.models import Customer, Gateway, Message, Recipient
-from gateway.rules.ids import EPOCH_MS, first_id, from_text
+from gateway.rules.ids import from_text, id_at, ids_in
 from portal.customer.message_rows import Page, Row, page_of
-from portal.windows import Look, before, gather, id_at, too_late, windows
+from portal.windows import Look, before, gather, too_late, windows
 
 PAGE_SIZE = 50
 RECIPIENTS_AT_ONCE = 400  # read from the recipients' index before asking for their messages
@@ -215,7 +215,7 @@ def _address(text: str, whole: str, domain: str) -> Q:
 
 def _later(number: int) -> int:
     """A position of recipients behind those of all messages before `number`."""
-    return number + first_id(EPOCH_MS + int(LONGEST_DATA.total_seconds() * 1000))
+    return number + ids_in(LONGEST_DATA)
 
 
 def _midnight(day: date) -> datetime:

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from gateway.control import customers
 from gateway.models import Credential, Customer, Message, Recipient, Refusal, SetupEvent
-from gateway.rules.ids import first_id
+from gateway.rules.ids import id_at
 from portal.access import access_customer, current_membership, may_write, page
 from portal.customer.client_configs import client_configs, connection
 from portal.customer.domain_words import record_views
@@ -194,12 +194,8 @@ def _message(customer: Customer, events: list[SetupEvent]) -> Message | None:
     if accepted.message:
         return Message.objects.filter(customer=customer, pk=accepted.message).first()
     begun, ended = min(event.at for event in events) - A_MOMENT, accepted.at + A_MOMENT
-    ids = first_id(_ms(begun)), first_id(_ms(ended))
+    ids = id_at(begun), id_at(ended)
     return customer.messages.filter(id__range=ids).order_by("-id").first()
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
 
 
 def _chosen(logins: list[Credential], wanted: str) -> Credential | None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from gateway.models import Customer, HourlyCount, Recipient
-from gateway.rules.ids import first_id
+from gateway.rules.ids import id_at
 from portal.access import access_customer, page
 from portal.charts import BarChart, Series
 from portal.csv_export import csv_response
@@ -97,7 +97,7 @@ def by_domain(counts: Iterable[HourlyCount]) -> list[tuple[str, dict[str, Any]]]
 
 def by_recipient_domain(customer: Customer, days: int) -> list[Any]:
     """Where the latest mail went: the busiest recipient domains with their share of failures."""
-    since = first_id(int((timezone.now() - timedelta(days=days)).timestamp() * 1000))
+    since = id_at(timezone.now() - timedelta(days=days))
     latest = customer.recipients.filter(id__gte=since).order_by("-id").values("pk")[:NEWEST]
     state = Recipient.StateChoice
     return list(

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy
 
 from gateway.control import tls_rules
 from gateway.models import Customer, Recipient, TlsRule, TlsShadow
-from gateway.rules.ids import first_id
+from gateway.rules.ids import id_at
 from portal import tls_tests
 from portal.access import access_customer, access_tls_rule, access_tls_test, actor, page
 from portal.forms import add_errors
@@ -240,7 +240,7 @@ def test_result(request: HttpRequest, pk: int) -> HttpResponse:
 
 def past_mail(customer: Customer, domain: str) -> Past:
     """The customer's delivered mail to the domain in the last 30 days (the newest of it): would it have met a rule?"""
-    since = first_id(int((timezone.now() - timedelta(days=30)).timestamp() * 1000))
+    since = id_at(timezone.now() - timedelta(days=30))
     rows = customer.recipients.filter(
         domain=domain, state=Recipient.StateChoice.DELIVERED, id__gte=since
     ).order_by("-id")

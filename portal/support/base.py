@@ -14,8 +14,8 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from gateway.rules.ids import id_at
 from portal.access import page
-from portal.windows import id_at
 
 View = Callable[..., HttpResponseBase]
 RANGES = {

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from gateway import store
 from gateway.models import Customer
-from gateway.rules.ids import first_id
+from gateway.rules.ids import id_at
 
 BATCH = 1000
 
@@ -34,7 +34,7 @@ def fill(number: int, domain: str, slug: str = "acme") -> None:
     """Queue so many messages for one domain."""
     customer_id = Customer.objects.get(slug=slug).id
     now = datetime.now(UTC) - timedelta(minutes=30)
-    start = first_id(int(now.timestamp() * 1000))
+    start = id_at(now)
     for first in range(0, number, BATCH):
         with transaction.atomic():
             store.insert_messages(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.rules.ids import EPOCH_MS, IdMaker, created_ms, from_text, to_text
+from gateway.rules.ids import EPOCH_MS, IdMaker, created_ms, from_text, id_at, ids_in, ids_of, to_text
 
 NOW = EPOCH_MS + 90_000_000_000
 
@@ -61,3 +63,18 @@ def test_text_that_is_no_id(text: str) -> None:
 def test_numbers_that_are_no_id(number: int) -> None:
     with pytest.raises(ValueError, match="63 bits"):
         to_text(number)
+
+
+def test_only_what_is_an_id_counts() -> None:
+    assert list(ids_of(["nonsense", to_text(7), "", to_text(8)])) == [7, 8]
+
+
+@given(st.integers(0, 2 * 10**9), st.integers(0, 4 * 10**7))
+def test_ids_of_moments_are_as_far_apart_as_their_span(second: int, seconds: int) -> None:
+    moment, span = datetime.fromtimestamp(EPOCH_MS // 1000 + second, UTC), timedelta(seconds=seconds)
+    assert id_at(moment + span) - id_at(moment) == ids_in(span)
+    assert created_ms(id_at(moment)) == EPOCH_MS + 1000 * second
+
+
+def test_before_the_first_id_is_nothing() -> None:
+    assert id_at(datetime(2001, 1, 1, tzinfo=UTC)) == 0
