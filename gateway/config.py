@@ -183,7 +183,7 @@ class _Reader:
 
     def integer(self, name: str, default: int, *, least: int) -> int:
         value = self.text(name, str(default))
-        if not value.isdigit() or int(value) < least:
+        if not value.isdecimal() or int(value) < least:
             raise ConfigError(f"{name}={value!r}: expected a whole number of at least {least}")
         return int(value)
 
@@ -191,13 +191,13 @@ class _Reader:
         """'432000', '120h' or '5d', in seconds."""
         value = self.text(name, str(default)).replace(" days", "d").replace(" ", "")
         number, unit = (value[:-1], value[-1]) if value[-1:] in UNITS_S else (value, "s")
-        if not number.isdigit() or int(number) == 0:
+        if not number.isdecimal() or int(number) == 0:
             raise ConfigError(f"{name}={value!r}: expected seconds, or a number with s, m, h or d")
         return int(number) * UNITS_S[unit]
 
     def seconds(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
         words = self.words(name)
-        if not all(word.isdigit() and int(word) > 0 for word in words):
+        if not all(word.isdecimal() and int(word) > 0 for word in words):
             raise ConfigError(
                 f"{name}={','.join(words)!r}: expected seconds separated by commas, like 60,300,900"
             )
@@ -297,7 +297,7 @@ def parse_endpoint(text: str, default_port: int, name: str = "endpoint") -> Endp
     if text.startswith(("unix:", "/")):
         return Endpoint(path=text.removeprefix("unix:"))
     host, port = _split_host_port(text.removeprefix("tcp:"), default_port)
-    if not host or not port.isdigit() or not 0 <= int(port) < 65536:
+    if not host or not port.isdecimal() or not 0 <= int(port) < 65536:
         raise ConfigError(f"{name}={text!r}: expected host:port, [IPv6]:port or unix:/path")
     return Endpoint(host=host, port=int(port))
 

@@ -52,7 +52,7 @@ def gather(look: Look, spans: Iterable[tuple[int, int]], least: int, size: int) 
 
 def before(cursor: str, latest: int) -> int:
     """Where a page begins: at its cursor; one that makes no sense counts as none."""
-    return min(int(cursor), latest) if cursor.isdigit() and len(cursor) < 20 else latest
+    return min(int(cursor), latest) if cursor.isdecimal() and len(cursor) < 20 else latest
 
 
 def too_late() -> int:

@@ -35,7 +35,7 @@ class Features:
     def size_limit_bytes(self) -> int:
         """The host's limit, 0 = none named."""
         value = self.keywords.get("SIZE", "")
-        return int(value) if value.isdigit() and len(value) < 16 else 0
+        return int(value) if value.isdecimal() and len(value) < 16 else 0
 
     @property
     def auth_mechanisms(self) -> frozenset[str]:

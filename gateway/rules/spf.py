@@ -206,7 +206,7 @@ def _target(walk: _Walk, domain: str, body: str) -> tuple[str, int]:
         raise _Stop("permerror", "spf_syntax", body)
     width = walk.address.max_prefixlen
     text = six if width == 128 else four
-    if text and not (text.isdigit() and int(text) <= width):
+    if text and not (text.isdecimal() and int(text) <= width):
         raise _Stop("permerror", "spf_syntax", body)
     return host, int(text) if text else width
 

@@ -114,7 +114,7 @@ async def _body(reader: asyncio.StreamReader, fields: dict[str, str], max_bytes:
         body = await _chunked(reader, max_bytes)
     else:
         length = fields.get("content-length", "")
-        wanted = int(length) if length.isdigit() and len(length) < 12 else max_bytes + 1
+        wanted = int(length) if length.isdecimal() and len(length) < 12 else max_bytes + 1
         body = await _at_most(reader, min(wanted, max_bytes + 1))
     if len(body) > max_bytes:
         raise FetchFailed("sts-policy-fetch-error", f"https://{host} sent more than {max_bytes} octets")

@@ -85,7 +85,7 @@ def _is_anything_to_watch(customer: Customer) -> bool:
 def _page_number(request: HttpRequest, total: int) -> int:
     text = request.GET.get("page", "1")
     last = max(1, -(-total // PER_PAGE))
-    return min(max(int(text), 1), last) if text.isdigit() and len(text) < 6 else 1
+    return min(max(int(text), 1), last) if text.isdecimal() and len(text) < 6 else 1
 
 
 def _runs() -> dict[str, CheckRun | None]:

@@ -19,7 +19,7 @@ class KeysetPage(Generic[AnyModel]):
 
 def keyset_page(rows: QuerySet[AnyModel], cursor: str, size: int = SIZE) -> KeysetPage[AnyModel]:
     """A page of rows older than the cursor; a cursor that makes no sense counts as none."""
-    if cursor.isdigit() and len(cursor) < 20:
+    if cursor.isdecimal() and len(cursor) < 20:
         rows = rows.filter(pk__lt=min(int(cursor), 2**63 - 1))
     found: list[Any] = list(rows.order_by("-pk")[: size + 1])
     return KeysetPage(found[:size], str(found[size - 1].pk) if len(found) > size else "")

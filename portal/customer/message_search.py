@@ -126,7 +126,7 @@ def recipient_filter(wanted: dict[str, Any]) -> Q:
         text = wanted["reply"].strip()
         condition &= (
             Q(code=int(text))
-            if text.isdigit() and len(text) == 3
+            if text.isdecimal() and len(text) == 3
             else Q(text__icontains=text) | Q(enhanced=text)
         )
     return condition

@@ -47,7 +47,7 @@ def message_news(request: HttpRequest) -> HttpResponse:
     form = MessageFilter(request.GET)
     wanted = wishes(request, form)
     after = request.GET.get("after", "")
-    known = int(after) if after.isdigit() and len(after) < 20 else MAX_ID
+    known = int(after) if after.isdecimal() and len(after) < 20 else MAX_ID
     number = len(search(customer, wanted, size=20, after=known).rows)
     return render(request, "customer/parts/message_news.html", {"number": number, "more": number == 20})
 
@@ -156,7 +156,7 @@ def _act(request: HttpRequest, text_id: str, verb: Verb) -> HttpResponse:
     message = access_message(request, text_id)
     recipients = Recipient.objects.filter(message=message)
     chosen = request.POST.get("recipient", "")
-    if chosen.isdigit() and len(chosen) < 19:
+    if chosen.isdecimal() and len(chosen) < 19:
         recipients = recipients.filter(pk=int(chosen))
     changed = verb(recipients, actor=actor(request), customer=customer)
     if changed:

@@ -181,9 +181,9 @@ def split_reply(reply: str) -> tuple[int, str, str]:
     """'550 5.7.1 No' -> (550, '5.7.1', 'No')."""
     code, _, rest = reply.partition(" ")
     enhanced, _, text = rest.partition(" ")
-    if enhanced.count(".") == 2 and enhanced.replace(".", "").isdigit():
-        return int(code) if code.isdigit() else 0, enhanced, text
-    return int(code) if code.isdigit() else 0, "", rest
+    if enhanced.count(".") == 2 and enhanced.replace(".", "").isdecimal():
+        return int(code) if code.isdecimal() else 0, enhanced, text
+    return int(code) if code.isdecimal() else 0, "", rest
 
 
 def _message(customer: Customer, events: list[SetupEvent]) -> Message | None:

@@ -142,6 +142,7 @@ INCLUDED = {f"n{number}__example": Looked(("v=spf1 -all",)) for number in range(
         (spf(f"v=spf1 {MANY} a:{HOST} -all", **INCLUDED), ("wrong", "spf_lookups")),
         (spf("v=spf1 a:x.example a:y.example a:z.example -all"), ("wrong", "spf_void")),
         (spf(f"v=spf1 ip4:192.0.2.999 a:{HOST} -all"), ("wrong", "spf_syntax")),
+        (spf(f"v=spf1 a:{HOST}/² -all"), ("wrong", "spf_syntax")),
         (spf(f"v=spf1 a:{HOST}include:x.example -all"), ("wrong", "spf_syntax")),
         (spf(f"v=spf1 pt a:{HOST} -all"), ("wrong", "spf_syntax")),
         (spf("v=spf1 redirect=gone.example"), ("wrong", "spf_redirect")),

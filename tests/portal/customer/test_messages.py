@@ -113,7 +113,7 @@ def test_pages_follow_without_gaps_or_doubles(wanted: dict[str, Any], cast: Cast
     assert seen == ["6", "5", "4", "3", "2", "1", "0"]
 
 
-@pytest.mark.parametrize("cursor", ["x", "-1", "9" * 40, "1e9"])
+@pytest.mark.parametrize("cursor", ["x", "-1", "9" * 40, "1e9", "²"])
 def test_a_cursor_that_makes_no_sense_counts_as_none(cursor: str, log: Cast) -> None:
     assert len(search(log.acme, {}, cursor=cursor).rows) == 4
 
@@ -126,6 +126,15 @@ def test_a_cursor_that_makes_no_sense_counts_as_none(cursor: str, log: Cast) -> 
 def test_a_filter_that_makes_no_sense_is_said_and_not_applied(query: str, log: Cast, alice: Client) -> None:
     response = alice.get(f"{reverse('messages')}?{query}")
     assert (response.status_code, b"errorlist" in response.content) == (200, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter"),
+    [("messages", "before"), ("message_news", "after"), ("messages", "reply"), ("blacklists", "page"),
+     ("activity", "before")],
+)  # fmt: skip
+def test_digits_that_are_no_number_break_no_page(name: str, parameter: str, log: Cast, alice: Client) -> None:
+    assert alice.get(reverse(name), {parameter: "²" * 3}).status_code == 200
 
 
 def test_news_count_only_what_is_newer(log: Cast, alice: Client) -> None:
