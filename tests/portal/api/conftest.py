@@ -81,6 +81,10 @@ def alice(acme: World, token_client: Callable[..., APIClient]) -> APIClient:
     return token_client(acme)
 
 
+def post(client: Any, path: str, body: Any = None, **headers: Any) -> Any:
+    return client.post(f"/api/v1/{path}", body or {}, format="json", **headers)
+
+
 def member(world: World, name: str, role: str) -> User:
     user = User.objects.create_user(f"{name}@{world.customer.slug}.example")
     Membership.objects.create(user=user, customer=world.customer, role=role)

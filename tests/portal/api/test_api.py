@@ -1,4 +1,4 @@
-"""Tokens, sessions, problems, idempotency, and each resource's work once."""
+"""Tokens, sessions, problems, and each resource's work once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import time_machine
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
@@ -20,13 +19,9 @@ from gateway.control import complaints
 from gateway.models import AuditEntry, Credential, Domain, Recipient
 from portal import tokens
 from portal.access import OPENED_AS
-from portal.models import ApiToken, IdempotencyKey, Membership, User, WebhookEndpoint
+from portal.models import ApiToken, Membership, User, WebhookEndpoint
 from tests.gateway.rules.test_arf import FEEDBACK, MESSAGE, report
-from tests.portal.api.conftest import World, member, schema
-
-
-def post(client: Any, path: str, body: Any = None, **headers: Any) -> Any:
-    return client.post(f"/api/v1/{path}", body or {}, format="json", **headers)
+from tests.portal.api.conftest import World, member, post, schema
 
 
 def session(user: User) -> APIClient:
@@ -196,73 +191,6 @@ def test_too_much_is_429(alice: APIClient, monkeypatch: pytest.MonkeyPatch) -> N
     last = alice.get("/api/v1/settings/")
     assert statuses == [200, 200, 200, 429]
     assert (last["Content-Type"], int(last["Retry-After"]) > 0) == ("application/problem+json", True)
-
-
-# ---- idempotency -----------------------------------------------------------------------------------------------
-
-
-def test_a_repeated_post_gets_the_first_answer(acme: World, alice: APIClient) -> None:
-    body = {"username": "acme-mail"}
-    first = post(alice, "credentials/", body, headers={"Idempotency-Key": "k1"})
-    second = post(alice, "credentials/", body, headers={"Idempotency-Key": "k1"})
-    assert first.status_code == second.status_code == 201
-    assert first.json() == second.json()
-    assert second["Idempotent-Replayed"] == "true"
-    assert Credential.objects.filter(username="acme-mail").count() == 1
-    assert first.json()["secret"] not in str(IdempotencyKey.objects.get().body)
-
-
-def test_the_key_of_another_request_is_refused(alice: APIClient) -> None:
-    post(alice, "suppressions/", {"address": "a@b.example"}, headers={"Idempotency-Key": "k1"})
-    other = post(alice, "suppressions/", {"address": "c@b.example"}, headers={"Idempotency-Key": "k1"})
-    assert other.status_code == 422
-
-
-def test_a_running_request_is_a_conflict_a_lost_one_is_not(acme: World, alice: APIClient) -> None:
-    post(alice, "suppressions/", {"address": "a@b.example"}, headers={"Idempotency-Key": "k1"})
-    IdempotencyKey.objects.update(status=0)
-    again = {"headers": {"Idempotency-Key": "k1"}}
-    assert post(alice, "suppressions/", {"address": "a@b.example"}, **again).status_code == 409
-    with time_machine.travel(timezone.now() + timedelta(minutes=3), tick=False):
-        assert post(alice, "suppressions/", {"address": "a@b.example"}, **again).status_code == 201
-
-
-def test_a_failed_request_may_be_tried_again(alice: APIClient) -> None:
-    bad = post(alice, "suppressions/", {"address": "no address"}, headers={"Idempotency-Key": "k1"})
-    assert bad.status_code == 400
-    assert not IdempotencyKey.objects.exists()
-
-
-def test_keys_are_the_customers_own(
-    acme: World, globex: World, alice: APIClient, token_client: Callable[..., APIClient]
-) -> None:
-    charlie = token_client(globex)
-    for client in (alice, charlie):
-        answer = post(
-            client, "suppressions/", {"address": "a@b.example"}, headers={"Idempotency-Key": "same"}
-        )
-        assert answer.status_code == 201
-        assert "Idempotent-Replayed" not in answer
-
-
-def test_a_day_later_the_key_is_free_and_its_answer_gone(alice: APIClient) -> None:
-    from portal.api import idempotency
-
-    body, key = {"address": "a@b.example"}, {"Idempotency-Key": "k1"}
-    post(alice, "suppressions/", body, headers=key)
-    assert idempotency.forget_old() == "0 keys forgotten"
-    with time_machine.travel(timezone.now() + timedelta(hours=25), tick=False):
-        assert "Idempotent-Replayed" not in post(alice, "suppressions/", body, headers=key)
-    with time_machine.travel(timezone.now() + timedelta(hours=51), tick=False):
-        assert idempotency.forget_old() == "1 keys forgotten"
-
-
-@pytest.mark.parametrize("key", ["", "x" * 256, "a\tb"])
-def test_bad_keys(key: str, alice: APIClient) -> None:
-    assert (
-        post(alice, "suppressions/", {"address": "a@b.example"}, headers={"Idempotency-Key": key}).status_code
-        == 400
-    )
 
 
 # ---- the work --------------------------------------------------------------------------------------------------
