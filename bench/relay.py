@@ -163,39 +163,24 @@ def measure(
     def count(size: int) -> int:
         return max(8, int(MESSAGES[size] * share))
 
+    def burst(size: int, messages: int, sessions: int = 20, **how: Any) -> Measured:
+        file = files[size]
+        return throughput(server, shared.sink, file, size=size, sessions=sessions, messages=messages, **how)
+
     files = {size: message_file(shared.base, size) for size in sizes}
     small = sizes[0]
-    throughput(server, shared.sink, files[small], size=small, sessions=20, messages=200)  # warm
+    number = count(small)
+    burst(small, 200)  # warm
     for size in sizes:
-        note(throughput(server, shared.sink, files[size], size=size, sessions=20, messages=count(size)))
-    for sessions, shorter in ((1, 4), (200, 1)):
-        note(
-            throughput(
-                server, shared.sink, files[small], size=small, sessions=sessions,
-                messages=count(small) // shorter,
-            )
-        )  # fmt: skip
-    note(
-        throughput(
-            server, shared.sink, files[small], size=small, sessions=20, messages=count(small) // 6,
-            recipients=50,
-        )
-    )  # fmt: skip
-    note(
-        throughput(
-            server,
-            shared.sink,
-            files[small],
-            size=small,
-            sessions=20,
-            messages=count(small) // 2,
-            keep_alive=False,
-        )
-    )
+        note(burst(size, count(size)))
+    note(burst(small, number // 4, sessions=1))
+    note(burst(small, number, sessions=200))
+    note(burst(small, number // 6, recipients=50))
+    note(burst(small, number // 2, keep_alive=False))
     for keep_alive in (True, False):
         note(
             secured(
-                server, shared.sink, size=small, sessions=20, messages=count(small) // 3, keep_alive=keep_alive,
+                server, shared.sink, size=small, sessions=20, messages=number // 3, keep_alive=keep_alive,
                 login=login,
             )
         )  # fmt: skip
