@@ -4,8 +4,12 @@ All work that waits while a transaction is being committed shares the next one, 
 an fsync takes. Work is a (handler, payload) pair; payloads of one handler are handed to it together, so that a hundred
 messages become one `executemany`. A future is fulfilled only after the COMMIT returned: that is what a 250 stands on.
 
+A transaction costs as much as five messages in it. So it does not leave with the first that asks for one: the event
+loop goes round a few times, and it leaves when that brings nobody more. An idle loop goes round in no time; a busy one
+brings those whose turn it was meanwhile, and has something to do while it waits.
+
 What no client waits for (outcomes of deliveries) is written patiently: it rides along with the next transaction that
-somebody needs, which halves the number of commits under load, or goes by itself when none has come for a moment.
+somebody needs, or goes by itself when none has left for a moment.
 """
 
 from __future__ import annotations
@@ -42,6 +46,8 @@ P = TypeVar("P")
 
 Handler = Callable[[Sequence[Any]], Sequence[Any]]
 MAX_BATCH = 200
+QUIET_ROUNDS = 4  # of the event loop in a row that brought no more work: a transaction leaves
+BOARDING_S = 0.01  # or after this time
 AWAY_PAUSE_S = 1.0
 PATIENCE_S = 0.02  # a process killed meanwhile delivers again what it had not yet noted
 
@@ -64,9 +70,9 @@ class _Work:
 
 
 class _Mark(Enum):
-    """What the writer finds in its queue beside work."""
+    """What the writer is told."""
 
-    DEPART = "depart"  # patient work has waited long enough
+    DEPART = "depart"  # take what waits
     END = "end"
 
 
@@ -76,8 +82,9 @@ class Database:
 
     def __init__(self, lock_file: Path | None = None) -> None:
         self._lock_file = lock_file
-        self._queue: queue.SimpleQueue[_Work | _Mark] = queue.SimpleQueue()
-        self._patient: deque[_Work] = deque()
+        self._waiting: deque[_Work] = deque()
+        self._marks: queue.SimpleQueue[_Mark] = queue.SimpleQueue()
+        self._boarded = 0  # works that are in a hurry, since the last departure
         self._departure: asyncio.TimerHandle | None = None
         self._departs_at = 0.0
         self._writer = threading.Thread(target=self._write_forever, name="db-writer", daemon=True)
@@ -90,7 +97,7 @@ class Database:
 
     def stop(self) -> None:
         """Finish what is queued, then end both threads."""
-        self._queue.put(_Mark.END)
+        self._marks.put(_Mark.END)
         self._writer.join()
         self._reader.shutdown()
 
@@ -103,26 +110,40 @@ class Database:
         loop = asyncio.get_running_loop()
         work = _Work(handler, payload, loop.create_future())
         if patient:
-            self._wait_for_company(work, loop)
+            self._wait_for_company(loop)
         else:
-            self._queue.put(work)
+            self._board(loop)
+        self._waiting.append(work)
         result: T = await work.future
         return result
 
-    def _wait_for_company(self, work: _Work, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._patient:
+    def _board(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._boarded += 1
+        if self._boarded == 1:
+            loop.call_soon(self._go_round, loop, 1, 0, loop.time() + BOARDING_S)
+
+    def _go_round(self, loop: asyncio.AbstractEventLoop, seen: int, quiet: int, until: float) -> None:
+        """Once in each round of the loop; `quiet` rounds in a row had brought nobody."""
+        quiet = quiet + 1 if self._boarded == seen else 0
+        if quiet < QUIET_ROUNDS and loop.time() < until:
+            loop.call_soon(self._go_round, loop, self._boarded, quiet, until)
+        else:
+            self._boarded = 0
+            self._marks.put(_Mark.DEPART)
+
+    def _wait_for_company(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._waiting:
             self._departs_at = loop.time() + PATIENCE_S
-        self._patient.append(work)
         if self._departure is None:
             self._departure = loop.call_at(self._departs_at, self._depart, loop)
 
     def _depart(self, loop: asyncio.AbstractEventLoop) -> None:
         """The timer: it is left running when a transaction has taken its work along, and then set anew."""
         self._departure = None
-        if self._patient and loop.time() < self._departs_at:
+        if self._waiting and loop.time() < self._departs_at:
             self._departure = loop.call_at(self._departs_at, self._depart, loop)
-        elif self._patient:
-            self._queue.put(_Mark.DEPART)
+        elif self._waiting:
+            self._marks.put(_Mark.DEPART)
 
     async def read(self, function: Callable[..., T], *args: Any) -> T:
         """Run a reading function in the reader thread."""
@@ -134,40 +155,32 @@ class Database:
         return function(*args)
 
     def _write_forever(self) -> None:
-        ended = False
-        while not ended:
-            batch, ended = self._write_next(self._queue.get())
-            if batch:
+        mark = _Mark.DEPART
+        while mark is not _Mark.END:
+            mark = self._marks.get()
+            is_full = True
+            while self._waiting and (is_full or mark is _Mark.END):
+                batch = self._write_next()
+                is_full = len(batch) == MAX_BATCH
                 batch[0].future.get_loop().call_soon_threadsafe(_settle, batch)
         connection.close()
 
-    def _write_next(self, first: _Work | _Mark) -> tuple[list[_Work], bool]:
+    def _write_next(self) -> list[_Work]:
         """One transaction: for what waits now and what comes while another process has its turn."""
+        batch: list[_Work] = []
         try:
             with exclusive(self._lock_file):
-                batch, ended = self._collect(first)
-                if batch:
-                    self._run(batch)
+                batch = self._collect()
+                self._run(batch)
         except OSError as error:  # the lock cannot be had: no descriptor is left, the directory is gone
-            batch, ended = self._collect(first)
+            batch = batch or self._collect()
             for work in batch:
                 work.error = error
-        return batch, ended
+        return batch
 
-    def _collect(self, first: _Work | _Mark) -> tuple[list[_Work], bool]:
-        """Everything that is waiting now, about MAX_BATCH at most; True when the end mark was among it."""
-        batch: list[_Work] = []
-        item: _Work | _Mark = first
-        with contextlib.suppress(queue.Empty):
-            while item is not _Mark.END:
-                if isinstance(item, _Work):
-                    batch.append(item)
-                if len(batch) >= MAX_BATCH:
-                    break
-                item = self._queue.get_nowait()
-        while self._patient:
-            batch.append(self._patient.popleft())
-        return batch, item is _Mark.END
+    def _collect(self) -> list[_Work]:
+        """The next MAX_BATCH of those who wait, at least one."""
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
 
     def _run(self, batch: list[_Work]) -> None:
         self.batches += 1

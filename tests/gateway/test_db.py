@@ -55,6 +55,28 @@ async def test_what_waits_shares_one_transaction(database: Database) -> None:
     assert await database.read(actors) == ["0", "1", "2", "3", "4"]
 
 
+async def test_a_transaction_takes_along_those_whose_turn_comes_meanwhile(database: Database) -> None:
+    async def later(rounds: int, name: str) -> int:
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        return await database.write(write_entries, name)
+
+    assert await asyncio.gather(later(0, "a"), later(2, "b"), later(5, "c")) == [3, 3, 3]
+    assert database.batches == 1
+
+
+async def test_a_stream_without_a_gap_keeps_nobody_waiting(database: Database) -> None:
+    def write_nothing(payloads: Sequence[None]) -> list[None]:
+        return [None] * len(payloads)
+
+    first = asyncio.ensure_future(database.write(write_nothing, None))
+    rest = []
+    while not first.done():  # ends, though each round of the loop brings one more
+        rest.append(asyncio.ensure_future(database.write(write_nothing, None)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*rest)
+
+
 async def test_one_bad_payload_fails_alone(database: Database) -> None:
     results = await asyncio.gather(
         *(database.write(write_entries, payload) for payload in ("a", "bad", "b")), return_exceptions=True
