@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from gateway.outbound.commands import BadAddress, has_bare_line_ends, needs_smtputf8, stuffed
+from gateway.outbound.commands import BadAddress, has_bare_line_ends, needs_smtputf8
 from gateway.outbound.errors import HopFailed, TlsFailed
 from gateway.outbound.pool import SessionPool
 from gateway.outbound.session import Opener, Session, can_reach
@@ -94,13 +94,11 @@ class _Attempt:
         self._candidates: dict[int, Outcome] = {}  # the best temporary outcome so far
         self._open: list[JobRecipient] = list(job.recipients)
         self._failures: list[HopFailed] = []
-        self._wire_body = b""
 
     async def run(self) -> None:
         if has_bare_line_ends(self._job.body):
             self._settle_open(State.BOUNCED, _BARE_LINE_ENDS, Stage.POLICY, "content")
             return
-        self._wire_body = stuffed(self._job.body)
         for hop, ip in self._tries():
             if not self._open:
                 return
@@ -150,7 +148,7 @@ class _Attempt:
         if refused is not None:
             return [Answer(recipient, refused[0], Stage.POLICY, refused[1]) for recipient in recipients]
         utf8 = needs_smtputf8(self._job, tuple(recipients))
-        transaction = Transaction(session, self._job, recipients, self._wire_body, self._opener.deadlines)
+        transaction = Transaction(session, self._job, recipients, self._opener.deadlines)
         try:
             return await transaction.run(utf8=utf8, require_tls=hop.tls.require_tls)
         except BadAddress as error:

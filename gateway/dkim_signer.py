@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from gateway.rules.headers import HeadError, split
+from gateway.rules.headers import HeadError, read_fields
 
 SigningKey = RSAPrivateKey | Ed25519PrivateKey
 
@@ -73,26 +73,26 @@ def load_key(pem: bytes) -> SigningKey:
 
 
 class GatewayDKIM(dkim.DKIM):
-    """One message to be signed, always relaxed/relaxed and whole (no l=); `verify` is inherited."""
+    """The head of one message to be signed, always relaxed/relaxed and whole (no l=)."""
 
     def set_message(self, message: bytes) -> None:
-        """Replaces dkimpy's split of the whole body into lines. Raises dkim.MessageFormatError."""
+        """Replaces dkimpy's way of taking a head apart. Raises dkim.MessageFormatError."""
         super().set_message(b"")
         try:
-            fields, self.body = split(message)
+            fields = read_fields(message)
         except HeadError as error:
             raise dkim.MessageFormatError(str(error)) from error
         self.headers = [[raw[: len(name)], value + b"\r\n"] for name, value, raw in fields]
 
-    def sign(self, selector: str, domain: str, privkey: SigningKey, *, now: int) -> bytes:
-        """The DKIM-Signature field, folded and with its CRLF. `selector` and `domain` are A-labels, `now` is seconds
-        since the epoch (t=). Raises dkim.ParameterError."""
+    def sign(self, selector: str, domain: str, privkey: SigningKey, body_hash: bytes, *, now: int) -> bytes:
+        """The DKIM-Signature field, folded and with its CRLF. `selector` and `domain` are A-labels, `body_hash` is
+        relaxed_body_hash's, `now` is seconds since the epoch (t=). Raises dkim.ParameterError."""
         if not (_TOKEN.fullmatch(selector) and _TOKEN.fullmatch(domain)):
             raise dkim.ParameterError("selector or domain is not a host name in ASCII")
         names = self._names_to_sign()
         if names.count(b"from") < 2:
             raise dkim.ParameterError("there is no From field to sign")
-        unsigned = self._unsigned_field(selector, domain, privkey, names, now)
+        unsigned = self._unsigned_field(selector, domain, privkey, names, body_hash, now)
         signature = base64.b64encode(_sign(privkey, self._header_octets(names, unsigned)))
         return unsigned + _folded(signature) + b"\r\n"
 
@@ -101,7 +101,7 @@ class GatewayDKIM(dkim.DKIM):
         return [name for name in SIGNED for _ in range(there[name] + (name in OVERSIGNED))]
 
     def _unsigned_field(
-        self, selector: str, domain: str, key: SigningKey, names: list[bytes], now: int
+        self, selector: str, domain: str, key: SigningKey, names: list[bytes], body_hash: bytes, now: int
     ) -> bytes:
         algorithm = "rsa" if isinstance(key, RSAPrivateKey) else "ed25519"
         tags = (
@@ -109,8 +109,8 @@ class GatewayDKIM(dkim.DKIM):
             f"\td={domain}; s={selector};\r\n"
             f"\tt={now}; x={now + VALIDITY_S};\r\n"
         ).encode()
-        body_hash = base64.b64encode(relaxed_body_hash(self.body))
-        return tags + b"\th=" + _folded_names(names) + b";\r\n\tbh=" + body_hash + b";\r\n\tb="
+        encoded = base64.b64encode(body_hash)
+        return tags + b"\th=" + _folded_names(names) + b";\r\n\tbh=" + encoded + b";\r\n\tb="
 
     def _header_octets(self, names: list[bytes], unsigned: bytes) -> bytes:
         """RFC 6376 3.7: the named fields from the bottom up, then this one without CRLF and with an empty b=."""
@@ -147,35 +147,40 @@ def relaxed_value(value: bytes) -> bytes:
     return _WSP.sub(b" ", value.replace(b"\r\n", b"")).strip(b" ")
 
 
-def relaxed_body_hash(body: bytes) -> bytes:
-    """SHA-256 of the body in the relaxed form (RFC 6376 3.4.4), in time linear to its size and without a copy of it."""
+def relaxed_body_hash(body: bytes | memoryview, end: bytes = b"") -> bytes:
+    """SHA-256 of the body in the relaxed form (RFC 6376 3.4.4), in time linear to its size and without a copy of it;
+    `end` follows it."""
     digest = hashlib.sha256()
-    for piece in relaxed_body(body):
+    for piece in relaxed_body(body, end):
         digest.update(piece)
     return digest.digest()
 
 
-def relaxed_body(body: bytes) -> Iterator[bytes]:
+def relaxed_body(body: bytes | memoryview, end: bytes = b"") -> Iterator[bytes]:
     """The relaxed form in pieces; empty lines are held back until something follows them."""
     held_bytes, is_empty = 0, True
-    for chunk in _chunks(body):
+    for chunk in _chunks(body, end):
         piece = _relaxed_chunk(chunk)
-        end = _end_without_empty_lines(piece)
-        if end:
-            yield from (b"\r\n" * (held_bytes // 2), piece[:end])
+        kept = _end_without_empty_lines(piece)
+        if kept:
+            yield from (b"\r\n" * (held_bytes // 2), piece[:kept])
             held_bytes, is_empty = 0, False
-        held_bytes += len(piece) - end
+        held_bytes += len(piece) - kept
     if not is_empty:
         yield b"\r\n"
 
 
-def _chunks(body: bytes) -> Iterator[bytes]:
-    """About 8 KiB each, cut behind a line end, so that no run of white space is cut: it stays in the CPU's cache."""
-    start = 0
-    while start < len(body):
-        cut = body.find(b"\n", start + CHUNK_BYTES) + 1 or len(body)
-        yield body[start:cut]
-        start = cut
+def _chunks(body: bytes | memoryview, end: bytes) -> Iterator[bytes]:
+    """At most 8 KiB each unless a line is longer, cut behind a line end, so that no run of white space is cut: it
+    stays in the CPU's cache."""
+    start, size = 0, CHUNK_BYTES
+    while start + size < len(body):
+        chunk = bytes(body[start : start + size])
+        cut = chunk.rfind(b"\n") + 1
+        if cut:
+            yield chunk[:cut]
+        start, size = start + cut, CHUNK_BYTES if cut else 2 * size
+    yield bytes(body[start:]) + end
 
 
 def _relaxed_chunk(chunk: bytes) -> bytes:

@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from gateway.dkim_signer import GatewayDKIM, KeyUnusable, SigningKey, load_key
+from gateway.dkim_signer import GatewayDKIM, KeyUnusable, SigningKey, load_key, relaxed_body_hash
 from gateway.rules import headers
+from gateway.rules.headers import Prepared
 from gateway.rules.policy import DkimKeyPolicy, Snapshot
 from gateway.rules.route_types import DeliveryJob, JobRecipient
 from gateway.rules.types import Envelope, Reply, Stage, StepFailed
@@ -40,20 +41,22 @@ class SignError(Exception):
     """The message could not be signed though a key is active: defer it, never send it unsigned."""
 
 
-def sign(message: bytes, key: DkimKeyPolicy | None, *, now: float | None = None) -> bytes:
-    """The message with its DKIM-Signature in front; unchanged without a key. Raises SignError.
+def sign(message: Prepared, key: DkimKeyPolicy | None, *, now: float | None = None) -> bytes:
+    """The message with its DKIM-Signature in front; as it is without a key. Raises SignError.
 
     `now` (seconds since the epoch) is the clock unless a test gives it.
     """
     if key is None:
-        return message
+        return message.octets()
     signed_at = int(time.time() if now is None else now)
     try:
         signing_key = load_key(key.private_key_pem)
-        field: bytes = GatewayDKIM(message).sign(key.selector, key.domain, signing_key, now=signed_at)
+        body_hash = relaxed_body_hash(message.body, message.end)
+        dkim_signer = GatewayDKIM(message.head)
+        field: bytes = dkim_signer.sign(key.selector, key.domain, signing_key, body_hash, now=signed_at)
     except (KeyUnusable, dkim.DKIMException) as error:
         raise SignError(f"DKIM key {key.selector}._domainkey.{key.domain}: {error}") from error
-    return field + message
+    return message.octets(field)
 
 
 class Signer:

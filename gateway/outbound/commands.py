@@ -7,7 +7,7 @@ the door has refused it before. RFC 5321 (SIZE: 1870, 8BITMIME: 6152, SMTPUTF8: 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gateway.rules.route_types import DeliveryJob, JobRecipient
@@ -15,6 +15,7 @@ from gateway.rules.types import Address
 
 _NOT_IN_A_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 _XTEXT = re.compile(r"[^\x21-\x2a\x2c-\x3c\x3e-\x7e]")
+PIECE_BYTES = 256 * 1024
 _NOTIFY_ORDER = ("NEVER", "SUCCESS", "FAILURE", "DELAY")
 
 
@@ -118,12 +119,22 @@ def _outside_quotes_has(address: Address, characters: str) -> bool:
     return any(character in text for character in characters)
 
 
-def stuffed(body: bytes) -> bytes:
-    """The message as it goes over the wire after 354: dots doubled, ended by CRLF.CRLF (RFC 5321 section 4.5.2)."""
-    text = body.replace(b"\r\n.", b"\r\n..")
-    start = b"." if text.startswith(b".") else b""
-    end = b".\r\n" if not text or text.endswith(b"\r\n") else b"\r\n.\r\n"
-    return b"".join((start, text, end))
+def stuffed(body: bytes, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
+    """The message as it goes over the wire after 354, piece by piece: dots doubled, ended by CRLF.CRLF (RFC 5321
+    section 4.5.2). No CR stands alone in it (`has_bare_line_ends`)."""
+    end = b".\r\n" if not body or body.endswith(b"\r\n") else b"\r\n.\r\n"
+    start, begins_line = 0, True
+    while start + piece_bytes < len(body):
+        stop = body.find(b"\n", start + piece_bytes - 1, start + piece_bytes + 1) + 1 or start + piece_bytes
+        yield _dots_doubled(body[start:stop], begins_line=begins_line)
+        begins_line = body[stop - 1] == 10
+        start = stop
+    yield _dots_doubled(body[start:], begins_line=begins_line) + end
+
+
+def _dots_doubled(piece: bytes, *, begins_line: bool) -> bytes:
+    doubled = piece.replace(b"\r\n.", b"\r\n..")
+    return b"." + doubled if begins_line and doubled.startswith(b".") else doubled
 
 
 def has_bare_line_ends(body: bytes) -> bool:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from typing import Any
 
 from gateway.outbound.errors import ConnectionLost, GarbageReceived, TimedOut
 from gateway.outbound.reading import NotSmtp, ReplyReader, WireReply
 from gateway.rules.types import Reply, Stage
-
-_SLICE_BYTES = 256 * 1024
 
 _WHILE = {
     Stage.BANNER: "waiting for the greeting",
@@ -84,14 +83,13 @@ class Connection(asyncio.Protocol):
         if not self.lost:
             self._transport.write(data)
 
-    async def write_all(self, data: bytes, stall_s: float) -> bool:
-        """Write data at the peer's pace, `stall_s` without progress are too long. False, and not all is written, when
-        the peer has answered or hung up before the end: the reply says why."""
-        view = memoryview(data)
-        for start in range(0, len(view), _SLICE_BYTES):
+    async def write_all(self, pieces: Iterable[bytes], stall_s: float) -> bool:
+        """Write all pieces at the peer's pace, `stall_s` without progress are too long. False, and not all is written,
+        when the peer has answered or hung up before the end: the reply says why."""
+        for piece in pieces:
             if self._is_interrupted():
                 return False
-            self._transport.write(view[start : start + _SLICE_BYTES])
+            self._transport.write(piece)
             while self._paused and not self._is_interrupted():
                 await self._wait(stall_s, Stage.DOT)
         return True

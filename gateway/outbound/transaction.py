@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.outbound.commands import mail_command, rcpt_command
+from gateway.outbound.commands import mail_command, rcpt_command, stuffed
 from gateway.outbound.errors import HopFailed, TimedOut
 from gateway.outbound.reading import WireReply
 from gateway.outbound.session import Deadlines, Session
@@ -36,21 +36,19 @@ class StaleSession(Exception):
 
 
 class Transaction:
-    """`wire_body` is the stuffed message with its final dot (commands.stuffed)."""
+    """The job for these recipients over this session."""
 
     def __init__(
         self,
         session: Session,
         job: DeliveryJob,
         recipients: Sequence[JobRecipient],
-        wire_body: bytes,
         deadlines: Deadlines,
     ) -> None:
         self._session = session
         self._connection = session.connection
         self._job = job
         self._recipients = recipients
-        self._body = wire_body
         self._deadlines = deadlines
         self._answers: dict[int, Answer] = {}  # recipient id -> final answer
         self._accepted: list[JobRecipient] = []
@@ -148,7 +146,7 @@ class Transaction:
             self._answer_open(reply, Stage.DATA)
             return
         self._stage = Stage.DOT
-        is_sent = await self._connection.write_all(self._body, self._deadlines.block)
+        is_sent = await self._connection.write_all(stuffed(self._job.body), self._deadlines.block)
         answer = await self._reply(Stage.DOT, self._deadlines.dot)
         in_order = is_sent and answer.code != 354
         # Who says 2xx before it has the whole message speaks of something else; an early refusal is one.

@@ -65,10 +65,22 @@ class Message(NamedTuple):
     body: bytes
 
 
+class Prepared(NamedTuple):
+    """A message as it may leave, before signing, without a second copy of its body."""
+
+    head: bytes  # with the empty line
+    body: memoryview  # of the message as it came
+    end: bytes  # CRLF, where the last line was left open
+
+    def octets(self, signature: bytes = b"") -> bytes:
+        """The whole, with a signature field in front."""
+        return b"".join((signature, *self))
+
+
 def split(message: bytes) -> Message:
     """Fields and body of a message. Raises HeadError beyond 512 KiB of head or 2000 fields."""
-    fields, stop = _locate(message)
-    return Message(fields, message[stop + 2 if message.startswith(b"\r\n", stop) else stop :])
+    fields, start = _locate(message)
+    return Message(fields, message[start:])
 
 
 def read_fields(message: bytes) -> tuple[Field, ...]:
@@ -77,14 +89,14 @@ def read_fields(message: bytes) -> tuple[Field, ...]:
 
 
 def _locate(message: bytes) -> tuple[tuple[Field, ...], int]:
-    """The fields, and where the first octet behind them is."""
+    """The fields, and where the body begins."""
     empty_line = 0 if message.startswith(b"\r\n") else message.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES + 4) + 2
     is_cut = empty_line == 1 and len(message) > MAX_HEAD_BYTES
     head = message[: MAX_HEAD_BYTES if empty_line == 1 else empty_line]
     fields, stop = _parse_cached(head) if len(head) <= CACHED_HEAD_BYTES else _parse(head)
     if is_cut and (stop == len(head) or _FIELD_BEGIN.match(message, stop)):
         raise HeadError("header section is too big")
-    return fields, stop
+    return fields, stop + 2 if message.startswith(b"\r\n", stop) else stop
 
 
 def _parse(head: bytes) -> tuple[tuple[Field, ...], int]:
@@ -174,14 +186,14 @@ def _count_hops(fields: Iterable[Field]) -> int:
     return len(received) + sum(int(hops) for value in received for hops in _HIDDEN_HOPS.findall(value[:4096]))
 
 
-def prepare(message: bytes, envelope: Envelope, *, our_hostname: str, message_id_domain: str) -> bytes:
+def prepare(message: bytes, envelope: Envelope, *, our_hostname: str, message_id_domain: str) -> Prepared:
     """The message as it may leave, before signing: origin hidden, Date and Message-ID there, our Received in front.
 
     The same message and envelope give the same octets at every attempt. Nothing in the body changes; a last line
     that BDAT left open is closed, as it would be on the wire after the signature. Which fields go is the table in
     `rules/origin.py`. Raises HeadError.
     """
-    fields, body = split(message)
+    fields, start = _locate(message)
     kept = [
         _hide_ids(field, envelope, message_id_domain)
         for field in fields
@@ -189,7 +201,8 @@ def prepare(message: bytes, envelope: Envelope, *, our_hostname: str, message_id
     ]
     head = [_received(envelope, _count_hops(fields), our_hostname), *kept]
     head += _missing(fields, envelope, message_id_domain)
-    return b"".join([*head, b"\r\n", body, b"" if not body or body.endswith(b"\r\n") else b"\r\n"])
+    is_closed = start == len(message) or message.endswith(b"\r\n", start)
+    return Prepared(b"".join((*head, b"\r\n")), memoryview(message)[start:], b"" if is_closed else b"\r\n")
 
 
 def _tells_origin(field: Field, envelope: Envelope) -> bool:

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from gateway import dkim_signer
 from gateway import sign as signing
-from gateway.rules.headers import split
+from gateway.rules.headers import Prepared, split
 from gateway.rules.policy import DkimKeyPolicy
-from gateway.sign import SignError, sign
+from gateway.sign import SignError
 from tests.gateway.dkim_verifiers import dkimpy_accepts, mail_dkim_results, require_mail_dkim
 
 PEM, RECORD = signing.generate_key()
@@ -45,6 +45,11 @@ BODIES = {
     "8 bit": "Grüße aus Köln\r\n".encode() * 3,
     "a dot": b".\r\n..\r\n",
 }
+
+
+def sign(message: bytes, key: DkimKeyPolicy | None, **given: float) -> bytes:
+    head, empty_line, body = message.partition(b"\r\n\r\n")
+    return signing.sign(Prepared(head + empty_line, memoryview(body), b""), key, **given)
 
 
 def tags(message: bytes) -> dict[str, str]:
@@ -160,6 +165,12 @@ def test_the_relaxed_body_does_not_depend_on_the_chunks(body, size):
         assert b"".join(dkim_signer.relaxed_body(body)) == whole
     finally:
         dkim_signer.CHUNK_BYTES = before
+
+
+@given(BODY)
+def test_a_closing_line_end_is_hashed_as_if_it_had_been_there(body):
+    whole = b"".join(dkim_signer.relaxed_body(body + b"\r\n"))
+    assert b"".join(dkim_signer.relaxed_body(memoryview(body), b"\r\n")) == whole
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)

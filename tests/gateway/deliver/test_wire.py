@@ -159,10 +159,13 @@ def unstuffed(wire: bytes) -> bytes:
 LINES = st.lists(st.sampled_from([b"", b".", b"..", b"text", b".dot", b" ."]), max_size=8)
 
 
-@given(LINES, st.booleans())
-def test_stuffing_is_undone_by_the_other_side_and_ends_once(lines: list[bytes], complete: bool) -> None:
+@given(LINES, st.booleans(), st.integers(1, 20))
+def test_stuffing_is_undone_by_the_other_side_and_ends_once(
+    lines: list[bytes], complete: bool, piece_bytes: int
+) -> None:
     body = b"\r\n".join(lines) + (b"\r\n" if complete and lines else b"")
-    wire = stuffed(body)
+    wire = b"".join(stuffed(body, piece_bytes))
+    assert wire == b"".join(stuffed(body))
     assert (b"\r\n" + wire).find(b"\r\n.\r\n") == len(wire) - 3  # nothing in the message ends it early
     expected = body if not body or body.endswith(b"\r\n") else body + b"\r\n"
     assert unstuffed(wire) == expected

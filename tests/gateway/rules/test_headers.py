@@ -27,9 +27,10 @@ def envelope(body: bytes = MAIL, **given: object) -> Envelope:
 
 
 def prepare(message: bytes, **given: object) -> bytes:
-    return headers.prepare(
+    prepared = headers.prepare(
         message, envelope(message, **given), our_hostname="smg.example", message_id_domain="acme.example"
     )
+    return prepared.octets()
 
 
 def head_of(message: bytes) -> bytes:
