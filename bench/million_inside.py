@@ -367,10 +367,10 @@ def clean_up() -> dict[str, Any]:
     """The nightly run. A transaction's length is taken from outside: choosing, deleting and committing together."""
     longest, last = 0.0, time.perf_counter()
 
-    def pause() -> None:
+    def pause(took_s: float) -> None:
         nonlocal longest, last
         longest = max(longest, time.perf_counter() - last)
-        time.sleep(retention.PAUSE_S)
+        retention.rest(took_s)
         last = time.perf_counter()
 
     begun = time.monotonic()

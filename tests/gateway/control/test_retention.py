@@ -49,6 +49,7 @@ ADDRESS = f"{MARKER}@marked.example"
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PAUSE_S", 0)
+    monkeypatch.setattr(retention, "REST", 0)
 
 
 def tables_with(text: str) -> set[str]:
@@ -155,7 +156,7 @@ def test_a_run_that_was_killed_is_finished_by_the_next(monkeypatch: pytest.Monke
         make_message(customer, at=NOW - timedelta(days=40, seconds=number))
     pauses: Iterator[int] = iter(range(2))
 
-    def killed() -> None:
+    def killed(_took_s: float) -> None:
         if next(pauses, None) is None:
             raise KeyboardInterrupt
 
@@ -163,6 +164,18 @@ def test_a_run_that_was_killed_is_finished_by_the_next(monkeypatch: pytest.Monke
         sweep_all(Sweep(pause=killed), NOW)
     assert Message.objects.count() == 1
     assert clean_up(NOW)["message"] == 1
+
+
+@pytest.mark.parametrize(("took_s", "pause_s"), [(0.01, 0.05), (0.2, 0.4)])
+def test_a_long_transaction_is_followed_by_a_longer_pause(
+    monkeypatch: pytest.MonkeyPatch, took_s: float, pause_s: float
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(retention, "PAUSE_S", 0.05)
+    monkeypatch.setattr(retention, "REST", 2.0)
+    monkeypatch.setattr("time.sleep", pauses.append)
+    retention.rest(took_s)
+    assert pauses == [pause_s]
 
 
 def test_a_message_that_is_opened_again_in_between_stays(monkeypatch: pytest.MonkeyPatch) -> None:
