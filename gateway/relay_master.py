@@ -43,7 +43,9 @@ STEADY_S = 30.0  # a process that ran this long starts again without delay
 # The event loop and the writer thread hand the interpreter to and fro; with Python's 5 ms the writer waits that long
 # for each of a transaction's statements while the loop is busy, and clients wait for their 250.
 SWITCH_S = 0.0005
-GC_THRESHOLDS = (20_000, 20, 50)  # each message makes and drops hundreds of objects, few of them in circles
+# Each message makes and drops hundreds of objects, few of them in circles: 700, as Python has it, is a tenth of the
+# rate. 20,000 is no faster than this and lets closed connections, which are circles, wait for longer.
+GC_THRESHOLDS = (5_000, 20, 50)
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h: starting again would not help
 
 
