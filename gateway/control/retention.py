@@ -41,12 +41,17 @@ class Span:
     before: datetime
 
 
+def rest(took_s: float) -> None:
+    """Between two transactions, by how long the one before took."""
+    time.sleep(max(PAUSE_S, REST * took_s))
+
+
 @dataclass(slots=True)
 class Sweep:
     """One run. With `dry_run` it only counts what would go."""
 
     dry_run: bool = False
-    pause: Callable[[float], None] = lambda took_s: rest(took_s)
+    pause: Callable[[float], None] = rest
     gone: Counter[str] = field(default_factory=Counter)  # table -> rows
 
     def remove(self, rows: QuerySet[Any]) -> None:
@@ -65,11 +70,6 @@ class Sweep:
                 _number, by_model = rows.filter(pk__in=keys).only("pk").delete()
             self.gone.update({label.rpartition(".")[2].lower(): count for label, count in by_model.items()})
             self.pause(time.monotonic() - begun)
-
-
-def rest(took_s: float) -> None:
-    """Between two transactions, by how long the one before took."""
-    time.sleep(max(PAUSE_S, REST * took_s))
 
 
 def clean_up(now: datetime | None = None, *, dry_run: bool = False) -> dict[str, int]:
