@@ -3,10 +3,11 @@
     .venv/bin/python -m bench.relay [--quick] [--only ours,postfix,...] [--sizes 4096,...] [--json FILE] [--plot FILE]
 
 Servers: `ours` (clamd, embedded scorer, DKIM RSA-2048, durable commit), `ours-rspamd` (the same Rspamd beside the
-scorer), `ours-postgres`, `postfix` (plain: checks nothing, signs nothing), `pipeline` (Postfix with clamav-milter and
-Rspamd, which signs) and `haraka` (with clamd, the same Rspamd and DKIM; its queue is not synced to the disk). The same
-clamd for all, one next hop, everything on loopback and on the same disk. Postfix needs root, Haraka Node.js; what is
-missing is left out. Prints tables and ratios, and writes JSON and a picture (SVG).
+scorer), `ours-rspamd-alone` (instead of it), `ours-postgres`, `postfix` (plain: checks nothing, signs nothing),
+`pipeline` (Postfix with clamav-milter and Rspamd, which signs) and `haraka` (with clamd, the same Rspamd and DKIM; its
+queue is not synced to the disk). The same clamd for all, one next hop, everything on loopback and on the same disk.
+Postfix needs root, Haraka Node.js; what is missing is left out. Prints tables and ratios, and writes JSON and a
+picture (SVG).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from tests.relay_harness import Relays, relay_for
 SIZES = (4096, 51_200, 1_048_576, 10_485_760)
 MESSAGES = {4096: 6000, 51_200: 2400, 1_048_576: 200, 10_485_760: 20}
 PACE = 150.0
-ALL = ("ours", "ours-rspamd", "ours-postgres", "postfix", "pipeline", "haraka")
+ALL = ("ours", "ours-rspamd", "ours-rspamd-alone", "ours-postgres", "postfix", "pipeline", "haraka")
 UNAVAILABLE = {"postfix": peers.unavailable, "pipeline": peers.unavailable, "haraka": haraka.unavailable}
 
 
@@ -117,9 +118,10 @@ def ours_on_postgres(shared: House) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def ours_with_rspamd(shared: House) -> Iterator[Server]:
+def ours_with_rspamd(shared: House, name: str, combination: str) -> Iterator[Server]:
     rspamd = shared.signing_rspamd()
-    with ours(shared, "ours-rspamd", SMG_RSPAMD=rspamd.extra["url"]) as server:
+    settings = {"SMG_RSPAMD": rspamd.extra["url"], "SMG_SPAM_COMBINATION": combination}
+    with ours(shared, name, **settings) as server:
         server.parts["rspamd"] = rspamd.process.pid
         yield server
 
@@ -140,7 +142,8 @@ def pipeline(shared: House) -> Iterator[Server]:
 
 SERVERS: dict[str, Callable[[House], contextlib.AbstractContextManager[Server]]] = {
     "ours": lambda shared: ours(shared, "ours"),
-    "ours-rspamd": ours_with_rspamd,
+    "ours-rspamd": lambda shared: ours_with_rspamd(shared, "ours-rspamd", "max"),
+    "ours-rspamd-alone": lambda shared: ours_with_rspamd(shared, "ours-rspamd-alone", "engines"),
     "ours-postgres": ours_on_postgres,
     "postfix": lambda shared: peers.postfix(shared.daemons, shared.sink.port, name="postfix"),
     "pipeline": pipeline,

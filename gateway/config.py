@@ -65,7 +65,7 @@ class Config:
     rspamd: str
     spamd: Endpoint | None
     spam_thresholds: Thresholds  # the operator's; customers may be stricter or looser within bounds
-    spam_combination: Literal["max", "mean"]  # how the opinions of several engines become one
+    spam_combination: Literal["max", "mean", "engines"]  # how the opinions of several engines become one
     spam_weights: Mapping[str, float]  # by engine, for the mean; 1 where absent
     fuse: Limits  # when a login's behaviour stops it
     max_message_size_bytes: int
@@ -220,13 +220,12 @@ class _Reader:
             raise ConfigError(f"{name}={','.join(words)!r}: expected 0 < suspect <= spam <= 100")
         return Thresholds(suspect, spam)
 
-    def combination(self, name: str) -> Literal["max", "mean"]:
-        value = self.text(name, "max")
-        if value == "max":
-            return "max"
-        if value == "mean":
-            return "mean"
-        raise ConfigError(f"{name}={value!r}: expected max or mean")
+    def combination(self, name: str) -> Literal["max", "mean", "engines"]:
+        match self.text(name, "max"):
+            case "max" | "mean" | "engines" as how:
+                return how
+            case other:
+                raise ConfigError(f"{name}={other!r}: expected max, mean or engines")
 
     def weights(self, name: str) -> Mapping[str, float]:
         """'embedded=1,rspamd=2' -> weights by engine."""

@@ -1,7 +1,7 @@
 """Several opinions into one score: pure arithmetic, the operator's choice of how.
 
-The embedded opinion is always there. `max` takes the worst opinion, `mean` the weighted mean; an engine that is down
-has no say, and its weight goes to the others.
+`max` takes the worst opinion, `mean` the weighted mean; an engine that is down has no say, and its weight goes to the
+others. `engines` leaves ours out while an engine answers: it is not even formed then.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gateway.spam.symbols import engine_symbol
 class Combination:
     """How opinions are joined. `weights` by engine name ('embedded', 'rspamd', 'spamassassin'), 1 where absent."""
 
-    how: Literal["max", "mean"] = "max"
+    how: Literal["max", "mean", "engines"] = "max"
     weights: MappingProxyType[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def weight(self, engine: str) -> float:
@@ -57,9 +57,28 @@ def combine(
     )
 
 
+def of_engines(results: Sequence[EngineResult], down: Iterable[str], thresholds: Thresholds) -> Score:
+    """The score of the engines alone, of which there is at least one: the worst opinion, one symbol of its name."""
+    worst = _worst(results)
+    names = ",".join(sorted(result.engine for result in results))
+    return Score(
+        worst.value,
+        category_of(worst.value, thresholds),
+        None,
+        (Symbol(engine_symbol(worst.engine), worst.value),),
+        names if len(results) == 1 else f"max({names})",
+        tuple(sorted(set(down))),
+        b"",
+    )
+
+
+def _worst(results: Sequence[EngineResult]) -> EngineResult:
+    return max(results, key=lambda result: (result.value, result.engine))
+
+
 def _parts_of_max(own: Score, results: Sequence[EngineResult]) -> list[tuple[str, float]]:
     """Our whole value, and what the worst engine adds on top."""
-    worst = max(results, key=lambda result: (result.value, result.engine))
+    worst = _worst(results)
     return [(own.engine, own.value), (worst.engine, max(0.0, worst.value - own.value))]
 
 

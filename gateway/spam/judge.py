@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from gateway.config import Config
 from gateway.rules.spam import Score, Thresholds
-from gateway.spam.combine import Combination, combine
+from gateway.spam.combine import Combination, combine, of_engines
 from gateway.spam.engines import RSPAMD, SPAMASSASSIN, TIMEOUT_S, Asked, EngineResult, ask_rspamd, ask_spamd
 from gateway.spam.learn import LocalCounts
 from gateway.spam.score import score
@@ -50,12 +51,13 @@ async def judge(
     local: LocalCounts | None = None,
     without: Sequence[str] = (),
 ) -> Score:
-    """Score of one message by every configured engine that answers, and by ours."""
+    """Score of one message by every configured engine that answers, and by ours unless they are to decide alone."""
     asked = asked or Asked()
     thresholds = thresholds or Thresholds()
 
-    def ours() -> Score:
-        return score(
+    async def ours() -> Score:
+        judged = partial(
+            score,
             raw,
             sender=asked.sender,
             recipients=asked.recipients,
@@ -64,12 +66,13 @@ async def judge(
             thresholds=thresholds,
             without=without,
         )
+        return judged() if len(raw) <= INLINE_BYTES else await asyncio.to_thread(judged)
 
     questions = _questions(raw, asked, setup)
     engines = [asyncio.ensure_future(question) for _, question in questions]
     try:
-        own = ours() if len(raw) <= INLINE_BYTES else await asyncio.to_thread(ours)
-        answers = await asyncio.gather(*engines, return_exceptions=True)
+        own = None if questions and setup.combination.how == "engines" else await ours()
+        answers = await asyncio.gather(*engines, return_exceptions=True) if engines else ()
     finally:
         for engine in engines:
             engine.cancel()
@@ -81,7 +84,9 @@ async def judge(
         for (name, _), answer in zip(questions, answers, strict=True)
         if isinstance(answer, BaseException)
     ]
-    return combine(own, results, down, thresholds, setup.combination)
+    if own is None and results:
+        return of_engines(results, down, thresholds)
+    return combine(own or await ours(), results, down, thresholds, setup.combination)
 
 
 def _questions(raw: bytes, asked: Asked, setup: Setup) -> list[tuple[str, Coroutine[Any, Any, EngineResult]]]:

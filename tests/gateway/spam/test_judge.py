@@ -10,6 +10,7 @@ import pytest
 
 from gateway.rules.spam import Thresholds
 from gateway.spam import Setup, judge, score
+from gateway.spam.combine import Combination
 from gateway.spam.engines import Asked
 from gateway.spam.judge import INLINE_BYTES
 from tests.gateway.spam.hostile import CASES
@@ -18,6 +19,8 @@ from tests.gateway.spam.servers import fake, http
 from tests.gateway.spam.test_engines import SPAMD_REPLY, closed_port
 
 RSPAMD_SPAM = http(b'{"score": 30, "required_score": 15, "thresholds": {"add header": 6.0}, "symbols": {}}')
+
+RSPAMD_HAM = http(b'{"score": -2, "required_score": 15, "thresholds": {"add header": 6.0}, "symbols": {}}')
 
 
 @pytest.mark.parametrize("name", {**HAM, **SPAM})
@@ -67,6 +70,36 @@ async def test_an_exception_for_an_engines_symbol_leaves_it_out() -> None:
         setup = Setup(f"http://127.0.0.1:{rspamd.port}")
         found = await judge(HAM["en-reply"], setup=setup, without=["RSPAMD"])
     assert (found.category, found.engine, found.degraded) == ("clean", "embedded", ())
+
+
+ENGINES = Combination("engines")
+
+
+async def test_engines_alone_decide_where_the_operator_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("gateway.spam.judge"), "score", None)  # ours is not even asked
+    async with fake(RSPAMD_HAM) as rspamd:
+        setup = Setup(f"http://127.0.0.1:{rspamd.port}", combination=ENGINES)
+        found = await judge(SPAM["en-extortion"], setup=setup)
+    assert (found.value, found.category, found.engine, found.features) == (0.0, "clean", "rspamd", b"")
+    assert sum(symbol.share for symbol in found.symbols) == found.value
+
+
+async def test_the_worst_of_the_engines_decides() -> None:
+    async with fake(RSPAMD_SPAM) as rspamd, fake(SPAMD_REPLY) as spamd:
+        setup = Setup(f"http://127.0.0.1:{rspamd.port}", ("127.0.0.1", spamd.port), combination=ENGINES)
+        found = await judge(HAM["en-reply"], setup=setup)
+    assert (found.value, found.category, found.engine) == (100.0, "spam", "max(rspamd,spamassassin)")
+    assert [(symbol.name, symbol.share) for symbol in found.symbols] == [("RSPAMD", 100.0)]
+
+
+@pytest.mark.parametrize("without", [[], ["RSPAMD"]])
+async def test_ours_decides_when_the_engines_have_no_say(without: list[str]) -> None:
+    """They are down, or support accepted an appeal against what they say."""
+    async with fake(RSPAMD_SPAM if without else b"") as rspamd:
+        setup = Setup(f"http://127.0.0.1:{rspamd.port}", combination=ENGINES, timeout_s=1)
+        found = await judge(HAM["en-reply"], setup=setup, without=without)
+    assert found.value == score(HAM["en-reply"]).value
+    assert found.degraded == (() if without else ("rspamd",))
 
 
 async def test_thresholds_of_the_customer() -> None:
