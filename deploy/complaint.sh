@@ -1,5 +1,5 @@
 #!/bin/sh
-# For a mail server's alias: hands a feedback report on standard input to the gateway, with the settings of the services.
+# For a mail server's pipe: hands a feedback report on standard input to the gateway, with the settings of the services.
 set -eu
 cd "$(dirname "$0")/.."
 set -a

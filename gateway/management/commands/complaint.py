@@ -1,4 +1,4 @@
-"""Take one feedback report from standard input: the end of a mail server's pipe alias for the abuse address."""
+"""Take one feedback report from standard input: the end of a mail server's pipe for the address of the feedback loops."""
 
 from __future__ import annotations
 
