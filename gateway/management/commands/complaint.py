@@ -1,4 +1,4 @@
-"""Take one feedback report from standard input: the end of a mail server's pipe for the address of the feedback loops."""
+"""Take one feedback report from standard input: the end of a mail server's pipe for feedback loops."""
 
 from __future__ import annotations
 
