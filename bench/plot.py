@@ -34,7 +34,8 @@ def svg(results: Sequence[dict[str, Any]]) -> str:
         top += GAP_PX
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH_PX}" height="{top}" font-family="sans-serif"'
-        f' font-size="11" role="img" aria-label="Messages a second by server">\n{"".join(parts)}</svg>\n'
+        f' font-size="11" role="img" aria-label="Messages a second by server">\n'
+        f'<rect width="100%" height="100%" fill="#ffffff"/>\n{"".join(parts)}</svg>\n'
     )
 
 
