@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.rules.spam import Symbol
@@ -183,43 +183,33 @@ async def _exchange(
 
 
 async def _talk(engine: str, host: str, port: int, request: bytes, half_close: bool) -> bytes:
-    loop = asyncio.get_running_loop()
-    transport, exchange = await loop.create_connection(
-        lambda: _Exchange(engine, request, loop.create_future(), half_close=half_close), host, port
-    )
+    transport, reply = await asyncio.get_running_loop().create_connection(lambda: _Reply(engine), host, port)
     try:
-        return await exchange.reply
+        transport.write(request)
+        if half_close and transport.can_write_eof():
+            transport.write_eof()
+        return await reply.whole
     finally:
         transport.abort()
 
 
-class _Exchange(asyncio.Protocol):
-    """One request, and what comes until the server closes. (asyncio's streams take twice the processor time.)"""
+class _Reply(asyncio.Protocol):
+    """What comes until the server closes. (asyncio's streams take twice the processor time.)"""
 
-    def __init__(
-        self, engine: str, request: bytes, reply: asyncio.Future[bytes], *, half_close: bool
-    ) -> None:
-        self.reply = reply
+    def __init__(self, engine: str) -> None:
+        self.whole: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._engine = engine
-        self._request = request
-        self._half_close = half_close
         self._received = bytearray()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        wire = cast(asyncio.Transport, transport)
-        wire.write(self._request)
-        if self._half_close and wire.can_write_eof():
-            wire.write_eof()
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        if len(self._received) > MAX_REPLY_BYTES and not self.reply.done():
-            self.reply.set_exception(EngineDown(self._engine, "reply too long"))
+        if len(self._received) > MAX_REPLY_BYTES and not self.whole.done():
+            self.whole.set_exception(EngineDown(self._engine, "reply too long"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self.reply.done():
+        if self.whole.done():
             return
         if error is not None:
-            self.reply.set_exception(error)
+            self.whole.set_exception(error)
         else:
-            self.reply.set_result(bytes(self._received))
+            self.whole.set_result(bytes(self._received))
