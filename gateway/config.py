@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 from gateway.rules.behaviour import Limits
-from gateway.rules.spam import Thresholds
+from gateway.rules.spam import Combining, Thresholds
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -65,7 +64,7 @@ class Config:
     rspamd: str
     spamd: Endpoint | None
     spam_thresholds: Thresholds  # the operator's; customers may be stricter or looser within bounds
-    spam_combination: Literal["max", "mean", "engines"]  # how the opinions of several engines become one
+    spam_combination: Combining
     spam_weights: Mapping[str, float]  # by engine, for the mean; 1 where absent
     fuse: Limits  # when a login's behaviour stops it
     max_message_size_bytes: int
@@ -220,7 +219,7 @@ class _Reader:
             raise ConfigError(f"{name}={','.join(words)!r}: expected 0 < suspect <= spam <= 100")
         return Thresholds(suspect, spam)
 
-    def combination(self, name: str) -> Literal["max", "mean", "engines"]:
+    def combination(self, name: str) -> Combining:
         match self.text(name, "max"):
             case "max" | "mean" | "engines" as how:
                 return how

@@ -24,7 +24,6 @@ from cryptography.hazmat.primitives.serialization import (
 
 from gateway.dkim_signer import GatewayDKIM, KeyUnusable, SigningKey, load_key, relaxed_body_hash
 from gateway.rules import headers
-from gateway.rules.headers import Prepared
 from gateway.rules.policy import DkimKeyPolicy, Snapshot
 from gateway.rules.route_types import DeliveryJob, JobRecipient
 from gateway.rules.types import Envelope, Reply, Stage, StepFailed
@@ -41,7 +40,7 @@ class SignError(Exception):
     """The message could not be signed though a key is active: defer it, never send it unsigned."""
 
 
-def sign(message: Prepared, key: DkimKeyPolicy | None, *, now: float | None = None) -> bytes:
+def sign(message: headers.Prepared, key: DkimKeyPolicy | None, *, now: float | None = None) -> bytes:
     """The message with its DKIM-Signature in front; as it is without a key. Raises SignError.
 
     `now` (seconds since the epoch) is the clock unless a test gives it.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from gateway.rules.types import Category, Pool
 
 SUSPECT_BOUNDS = (20.0, 70.0)
 """How strict and how loose a customer's own `suspect` threshold may be."""
 SPAM_BOUNDS = (50.0, 95.0)
+
+Combining = Literal["max", "mean", "engines"]
+"""How the opinions of several engines become one, see `gateway.spam.combine`."""
 
 
 @dataclass(frozen=True, slots=True)

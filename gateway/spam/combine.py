@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Literal
 
-from gateway.rules.spam import Score, Symbol, Thresholds, category_of, ordered
+from gateway.rules.spam import Combining, Score, Symbol, Thresholds, category_of, ordered
 from gateway.spam.engines import EngineResult
 from gateway.spam.symbols import engine_symbol
 
@@ -20,7 +19,7 @@ from gateway.spam.symbols import engine_symbol
 class Combination:
     """How opinions are joined. `weights` by engine name ('embedded', 'rspamd', 'spamassassin'), 1 where absent."""
 
-    how: Literal["max", "mean", "engines"] = "max"
+    how: Combining = "max"
     weights: MappingProxyType[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def weight(self, engine: str) -> float:
