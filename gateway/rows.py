@@ -7,44 +7,59 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 
 from django.db import connection, models
 
+_ADAPTED = (models.DateField, models.JSONField)  # a DateTimeField is a DateField
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """How rows of a model are written."""
+
+    sql: str
+    columns: tuple[tuple[str, Any], ...]  # attribute, value of a row that has none
+    adapted: tuple[int, ...]  # places of values that SQL takes in another form
+    filled: tuple[tuple[str, Callable[[], Any]], ...]  # attributes whose default is made anew for each row
+
+    def values(self, row: Mapping[str, Any]) -> list[Any]:
+        for name, default in self.filled:
+            if name not in row:
+                row = {**row, name: default()}
+        values = [row.get(name, default) for name, default in self.columns]
+        for place in self.adapted:
+            values[place] = adapt(values[place])
+        return values
+
 
 @lru_cache(maxsize=64)
-def _columns(model: type[models.Model]) -> tuple[tuple[str, str, Any], ...]:
-    """(attribute, column, default) of every concrete field but an automatic key."""
+def _table(model: type[models.Model]) -> _Table:
+    """Every concrete field but an automatic key."""
     fields = [field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)]
-    return tuple((field.attname, str(field.column), field) for field in fields)
-
-
-@lru_cache(maxsize=64)
-def _insert_sql(model: type[models.Model]) -> str:
-    columns = ", ".join(f'"{column}"' for _, column, _ in _columns(model))
-    marks = ", ".join(["%s"] * len(_columns(model)))
-    return f'INSERT INTO "{model._meta.db_table}" ({columns}) VALUES ({marks})'  # noqa: S608
+    names = ", ".join(f'"{field.column}"' for field in fields)
+    made = [field for field in fields if field.has_default() and callable(field.default)]
+    return _Table(
+        f'INSERT INTO "{model._meta.db_table}" ({names}) VALUES ({marks(fields)})',  # noqa: S608
+        tuple((field.attname, None if field in made else field.get_default()) for field in fields),
+        tuple(place for place, field in enumerate(fields) if isinstance(field, _ADAPTED)),
+        tuple((field.attname, field.get_default) for field in made),
+    )
 
 
 def insert(model: type[models.Model], rows: Iterable[Mapping[str, Any]]) -> None:
     """Insert rows given by attribute name; a missing attribute takes the field's default."""
-    values = [_row(model, row) for row in rows]
+    table = _table(model)
+    values = [table.values(row) for row in rows]
     if not values:
         return
     with connection.cursor() as cursor:
-        cursor.executemany(_insert_sql(model), values)
-
-
-def _row(model: type[models.Model], row: Mapping[str, Any]) -> list[Any]:
-    return [adapt(row[name] if name in row else _default(field)) for name, _, field in _columns(model)]
-
-
-def _default(field: models.Field[Any, Any]) -> Any:
-    return field.get_default()
+        cursor.executemany(table.sql, values)
 
 
 def adapt(value: Any) -> Any:
