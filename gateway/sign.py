@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-import dkim
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import (
@@ -22,7 +21,14 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from gateway.dkim_signer import GatewayDKIM, KeyUnusable, SigningKey, load_key, relaxed_body_hash
+from gateway.dkim_signer import (
+    KeyUnusable,
+    SigningKey,
+    Unsignable,
+    load_key,
+    relaxed_body_hash,
+    signature_field,
+)
 from gateway.rules import headers
 from gateway.rules.policy import DkimKeyPolicy, Snapshot
 from gateway.rules.route_types import DeliveryJob, JobRecipient
@@ -51,9 +57,10 @@ def sign(message: headers.Prepared, key: DkimKeyPolicy | None, *, now: float | N
     try:
         signing_key = load_key(key.private_key_pem)
         body_hash = relaxed_body_hash(message.body, message.end)
-        dkim_signer = GatewayDKIM(message.head)
-        field: bytes = dkim_signer.sign(key.selector, key.domain, signing_key, body_hash, now=signed_at)
-    except (KeyUnusable, dkim.DKIMException) as error:
+        field = signature_field(
+            message.fields, key.selector, key.domain, signing_key, body_hash, now=signed_at
+        )
+    except (KeyUnusable, Unsignable) as error:
         raise SignError(f"DKIM key {key.selector}._domainkey.{key.domain}: {error}") from error
     return message.octets(field)
 

@@ -68,13 +68,13 @@ class Message(NamedTuple):
 class Prepared(NamedTuple):
     """A message as it may leave, before signing, without a second copy of its body."""
 
-    head: bytes  # with the empty line
+    fields: tuple[Field, ...]
     body: memoryview  # of the message as it came
     end: bytes  # CRLF, where the last line was left open
 
     def octets(self, signature: bytes = b"") -> bytes:
         """The whole, with a signature field in front."""
-        return b"".join((signature, *self))
+        return b"".join((signature, *[field.raw for field in self.fields], b"\r\n", self.body, self.end))
 
 
 def split(message: bytes) -> Message:
@@ -199,46 +199,46 @@ def prepare(message: bytes, envelope: Envelope, *, our_hostname: str, message_id
         for field in fields
         if not _tells_origin(field, envelope)
     ]
-    head = [_received(envelope, _count_hops(fields), our_hostname), *kept]
-    head += _missing(fields, envelope, message_id_domain)
+    received = _received(envelope, _count_hops(fields), our_hostname)
+    prepared = (received, *kept, *_missing(fields, envelope, message_id_domain))
     is_closed = start == len(message) or message.endswith(b"\r\n", start)
-    return Prepared(b"".join((*head, b"\r\n")), memoryview(message)[start:], b"" if is_closed else b"\r\n")
+    return Prepared(prepared, memoryview(message)[start:], b"" if is_closed else b"\r\n")
 
 
 def _tells_origin(field: Field, envelope: Envelope) -> bool:
     return is_origin(field.name) or names_client(field.name, field.value, envelope.client_ip)
 
 
-def _hide_ids(field: Field, envelope: Envelope, domain: str) -> bytes:
+def _hide_ids(field: Field, envelope: Envelope, domain: str) -> Field:
     if field.name not in ID_NAMES:
-        return field.raw
+        return field
     hidden = hide_ids(field.value, envelope.client_ip, domain)
-    return field.raw if hidden == field.value else field.raw[: len(field.name) + 1] + hidden + b"\r\n"
+    return field if hidden == field.value else _field(field.raw[: len(field.name)], hidden)
 
 
-def _received(envelope: Envelope, hops: int, our_hostname: str) -> bytes:
+def _field(name: bytes, value: bytes) -> Field:
+    return Field(name.lower(), value, name + b":" + value + b"\r\n")
+
+
+def _received(envelope: Envelope, hops: int, our_hostname: str) -> Field:
     """RFC 5321 4.4 trace field without the client: neither address nor HELO name, and no recipient (Bcc). Mail of our
     own (reports, alerts) came from nobody."""
-    comment = f" (origin hidden, hops {min(hops, 9999)})" if hops else " (origin hidden)"
-    text = (
-        f"Received: from authenticated-user{comment}\r\n"
-        f"\tby {our_hostname} with {envelope.with_protocol} id {to_text(envelope.id)};\r\n"
-        f"\t{_date(envelope.received_at)}\r\n"
-    )
+    by, at = f"by {our_hostname}", f"id {to_text(envelope.id)};\r\n\t{_date(envelope.received_at)}"
     if envelope.customer_id is None:
-        text = (
-            f"Received: by {our_hostname} id {to_text(envelope.id)};\r\n\t{_date(envelope.received_at)}\r\n"
-        )
-    return text.encode("ascii", "replace")
+        text = f" {by} {at}"
+    else:
+        comment = f"(origin hidden, hops {min(hops, 9999)})" if hops else "(origin hidden)"
+        text = f" from authenticated-user {comment}\r\n\t{by} with {envelope.with_protocol} {at}"
+    return _field(b"Received", text.encode("ascii", "replace"))
 
 
-def _missing(fields: Iterable[Field], envelope: Envelope, domain: str) -> list[bytes]:
+def _missing(fields: Iterable[Field], envelope: Envelope, domain: str) -> list[Field]:
     names = {field.name for field in fields}
     added = []
     if b"date" not in names:
-        added.append(f"Date: {_date(envelope.received_at)}\r\n".encode())
+        added.append(_field(b"Date", f" {_date(envelope.received_at)}".encode()))
     if b"message-id" not in names:
-        added.append(f"Message-ID: {own_message_id(envelope, domain)}\r\n".encode())
+        added.append(_field(b"Message-ID", f" {own_message_id(envelope, domain)}".encode()))
     return added
 
 
@@ -248,4 +248,7 @@ def own_message_id(envelope: Envelope, domain: str) -> str:
 
 
 def _date(moment: datetime) -> str:
-    return format_datetime(moment)
+    return _date_of_second(moment.replace(microsecond=0))
+
+
+_date_of_second = lru_cache(maxsize=16)(format_datetime)  # shared by all that comes within it

@@ -48,8 +48,8 @@ BODIES = {
 
 
 def sign(message: bytes, key: DkimKeyPolicy | None, **given: float) -> bytes:
-    head, empty_line, body = message.partition(b"\r\n\r\n")
-    return signing.sign(Prepared(head + empty_line, memoryview(body), b""), key, **given)
+    fields, body = split(message)
+    return signing.sign(Prepared(fields, memoryview(body), b""), key, **given)
 
 
 def tags(message: bytes) -> dict[str, str]:
@@ -250,7 +250,6 @@ def pem(key) -> bytes:
         (DkimKeyPolicy(1, "müller.example", "s", PEM), MAIL, "host name"),
         (KEY, b"To: bob@globex.example\r\n\r\n", "no From"),
         (KEY, b"", "no From"),
-        (KEY, b"From: a\r\n" + b"X: y\r\n" * 3000 + b"\r\n", "too many"),
     ],
 )
 def test_an_active_key_that_cannot_sign_defers(key, message, why):

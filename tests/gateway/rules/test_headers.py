@@ -26,11 +26,14 @@ def envelope(body: bytes = MAIL, **given: object) -> Envelope:
     return Envelope(body=body, **(values | given))  # type: ignore[arg-type]
 
 
-def prepare(message: bytes, **given: object) -> bytes:
-    prepared = headers.prepare(
+def prepared_of(message: bytes, **given: object) -> headers.Prepared:
+    return headers.prepare(
         message, envelope(message, **given), our_hostname="smg.example", message_id_domain="acme.example"
     )
-    return prepared.octets()
+
+
+def prepare(message: bytes, **given: object) -> bytes:
+    return prepared_of(message, **given).octets()
 
 
 def head_of(message: bytes) -> bytes:
@@ -317,6 +320,7 @@ def test_prepare_takes_any_lines_and_leaves_a_clean_head(lines):
     message = b"".join(line + b"\r\n" for line in lines)
     prepared = prepare(message)
     found = headers.split(prepared)
+    assert found.fields == prepared_of(message).fields  # what is signed is what a reader sees
     assert b"".join(field.raw for field in found.fields) + b"\r\n" + found.body == prepared
     assert found.body.removesuffix(b"\r\n") == headers.split(message).body.removesuffix(b"\r\n")
     assert headers.find(found.fields, b"received")[0].startswith(b"from authenticated-user")
