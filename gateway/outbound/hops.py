@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from gateway.config import Config, parse_endpoint
 from gateway.dns import AddressAnswer, DnsFailure, DnsNotFound, MxAnswer, Resolver
@@ -278,6 +279,7 @@ def _machine_addresses() -> set[str]:
     return {str(info[4][0]).partition("%")[0] for info in infos} | {"127.0.0.1", "::1"}
 
 
+@lru_cache(maxsize=64)
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)

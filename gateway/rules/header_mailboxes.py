@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.rules.address import parse_mailbox
 from gateway.rules.domain_names import AddressError
@@ -43,7 +44,8 @@ class _Token:
     text: str
 
 
-def parse_header_mailboxes(value: bytes) -> list[Address]:
+@lru_cache(maxsize=256)  # a program writes the same author into each of its messages
+def parse_header_mailboxes(value: bytes) -> tuple[Address, ...]:
     """All mailboxes of one header value (what follows the colon, still folded), in order; never empty.
 
     Raises AddressError for a value that is not a list of mailboxes or whose author is open to interpretation: groups,
@@ -51,7 +53,7 @@ def parse_header_mailboxes(value: bytes) -> list[Address]:
     names, controls.
     """
     tokens = _tokens(_unfold(value))
-    mailboxes = [_mailbox(part) for part in _split_at_commas(tokens)]
+    mailboxes = tuple(_mailbox(part) for part in _split_at_commas(tokens))
     if len(mailboxes) > MAX_MAILBOXES:
         raise AddressError(f"header names more than {MAX_MAILBOXES} mailboxes")
     return mailboxes
