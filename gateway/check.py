@@ -148,7 +148,6 @@ class Checker:
             "engine": score.engine,
             "degraded": list(score.degraded),
             "threshold": context.customer.thresholds.suspect,
-            "symbols": [[symbol.name, round(symbol.share, 2)] for symbol in score.symbols],
         }
         context.trace.append(TraceEntry("spam", "info", detail, (time.perf_counter() - started) * 1000))
         return score

@@ -157,7 +157,7 @@ def _message_row(
         "envid": envelope.envid[:100],
         "category": verdict.category.value,
         "score": round(verdict.score, 2),
-        "symbols": [list(symbol) for symbol in verdict.symbols],
+        "symbols": verdict.symbols,
         "trace": [entry.as_json() for entry in verdict.trace],
     }
 

@@ -134,17 +134,11 @@ class Traffic:
             sender_domain=voice.domain, header_from=sender, subject=subject, message_id=f"<{pk}@{voice.domain}>",
             size_bytes=self.dice.randrange(3_000, 240_000), recipient_count=1, client_ip=voice.client_ip,
             helo=voice.helo, client_tls="TLSv1.3 TLS_AES_256_GCM_SHA384", category=category,
-            score=score, symbols=symbols, trace=self._trace(sender, score, category, symbols),
+            score=score, symbols=symbols, trace=self._trace(sender, score, category),
         )  # fmt: skip
 
-    def _trace(self, sender: str, score: float, category: str, symbols: list[Any]) -> list[dict[str, Any]]:
-        spam = {
-            "score": score,
-            "category": category,
-            "engine": "embedded",
-            "threshold": 40.0,
-            "symbols": symbols,
-        }
+    def _trace(self, sender: str, score: float, category: str) -> list[dict[str, Any]]:
+        spam = {"score": score, "category": category, "engine": "embedded", "threshold": 40.0}
         steps = (
             ("account", {"customer": self.customer.slug, "login": self.voice.login}, 0.1),
             ("sender_domain", {"domain": self.voice.domain}, 1.8),
