@@ -38,7 +38,7 @@ def combine(
     has in it, an engine's part is one symbol of its name."""
     degraded = tuple(sorted(set(down)))
     if not results or own.value >= 100.0:
-        return replace(own, degraded=degraded)
+        return replace(own, degraded=degraded) if degraded else own
     parts = (
         _parts_of_max(own, results) if combination.how == "max" else _parts_of_mean(own, results, combination)
     )

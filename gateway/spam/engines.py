@@ -100,7 +100,8 @@ def _rspamd_head(path: str, host: str, size: int, asked: Asked) -> bytes:
 
 def _one_line(text: str) -> str:
     """A value that cannot end a header line."""
-    return "".join(letter for letter in text[:500] if letter.isprintable())
+    text = text[:500]
+    return text if text.isprintable() else "".join(filter(str.isprintable, text))
 
 
 def _http_body(engine: str, reply: bytes) -> bytes:

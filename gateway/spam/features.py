@@ -163,7 +163,8 @@ def _unpack(data: bytes) -> Features:
 
 def _pack_words(ids: tuple[int, ...]) -> bytes:
     cuts = [bisect_left(ids, run << 16) for run in range(5)]
-    return _RUNS.pack(*(b - a for a, b in pairwise(cuts))) + _octets("H", [number & 0xFFFF for number in ids])
+    lower_halves = memoryview(_octets("I", ids)).cast("H")[::2].tobytes()
+    return _RUNS.pack(*(b - a for a, b in pairwise(cuts))) + lower_halves
 
 
 def _unpack_words(data: bytes, start: int) -> tuple[tuple[int, ...], int]:
@@ -173,7 +174,7 @@ def _unpack_words(data: bytes, start: int) -> tuple[tuple[int, ...], int]:
     return tuple(a | b for a, b in zip(high, low, strict=True)), start + _RUNS.size + 2 * len(high)
 
 
-def _octets(kind: str, numbers: list[int]) -> bytes:
+def _octets(kind: str, numbers: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(numbers)}{kind}", *numbers)
 
 

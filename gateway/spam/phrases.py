@@ -153,17 +153,26 @@ for _concept, _words in CONCEPTS.items():
 
 def phrases_in(words: Sequence[bytes]) -> list[tuple[str, str]]:
     """(symbol, token) of every rule that the words fulfil; `words` as `words_of` gives them, in their order."""
-    places: dict[str, list[int]] = {}
-    for place, word in enumerate(words):
-        if word in _CONCEPTS_OF:
-            for concept in _CONCEPTS_OF[word]:
-                places.setdefault(concept, []).append(place)
+    places = _places_of_concepts(words)
     return [
         (symbol, token)
         for symbol, token, first, second, distance in RULES
         if first in places
         and (not second or (second in places and _near(places[first], places[second], distance)))
     ]
+
+
+def _places_of_concepts(words: Sequence[bytes]) -> dict[str, list[int]]:
+    """Concept -> where its words stand, ascending."""
+    of_words: dict[bytes, list[int]] = {}
+    for place, word in enumerate(words):
+        if word in _CONCEPTS_OF:
+            of_words.setdefault(word, []).append(place)
+    places: dict[str, list[int]] = {}
+    for word, found in of_words.items():
+        for concept in _CONCEPTS_OF[word]:
+            places[concept] = sorted(places[concept] + found) if concept in places else found
+    return places
 
 
 def _near(firsts: list[int], seconds: list[int], distance: int) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from math import sqrt
+from operator import itemgetter
 
 from gateway.rules.spam import Score, Symbol, Thresholds, category_of, ordered
 from gateway.spam.features import Features, extract, pack, unpack
@@ -108,8 +109,12 @@ def _structure_parts(features: Features, tables: Tables, by_words: bool) -> dict
 def _word_parts(features: Features, tables: Tables) -> tuple[float, float]:
     """Parts of body and subject."""
     step = tables.words_step / sqrt(len(features.body) + len(features.subject))
-    weight = tables.words.__getitem__
-    return step * sum(map(weight, features.body)), step * sum(map(weight, features.subject))
+    return step * _sum_at(tables.words, features.body), step * _sum_at(tables.words, features.subject)
+
+
+def _sum_at(table: memoryview, ids: tuple[int, ...]) -> int:
+    """All at once: half the time of one by one."""
+    return sum(itemgetter(*ids)(table)) if len(ids) > 1 else sum(table[number] for number in ids)
 
 
 def _shares(parts: dict[str, float], points: float) -> list[Symbol]:
