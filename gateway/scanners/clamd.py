@@ -5,7 +5,9 @@ too big to scan, garbage) raises ScannerDown, and the client is told to come bac
 
 Connections are kept for the next message (IDSESSION), which saves most of what asking costs. Each carries one scan at
 a time, so that whoever is cancelled or loses patience takes nobody's answer along. One that clamd has closed meanwhile
-(idle, restarted) is noticed before or instead of an answer, and another is opened.
+(idle, restarted) is noticed before or instead of an answer, and another is opened. There are no more of them than
+clamd would serve at once: mail waits here for its turn, and what is judged after it comes a few at a time, so that
+deliveries keep pace with a rush of clients.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ CHUNK_BYTES = 1 << 20
 REPLY_LIMIT_BYTES = 4096
 SCAN_TIMEOUT_S = 60.0
 PING_TIMEOUT_S = 5.0
-MAX_IDLE = 20  # connections kept, for each clamd
+MAX_SESSIONS = 10  # connections to each clamd: what it scans at once (MaxThreads) unless told otherwise
 MAX_SCANS = 1000  # over one connection
 
 
@@ -75,6 +77,7 @@ class _Clamd:
         self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._idle: list[_Session] = []
+        self._turns = asyncio.Semaphore(MAX_SESSIONS)
 
     async def scan(self, content: bytes) -> str | None:
         return _verdict(self._endpoint, await self.ask(b"zINSTREAM\0", content))
@@ -82,24 +85,28 @@ class _Clamd:
     async def ask(self, command: bytes, content: bytes) -> bytes:
         """The answer to one command. Raises ScannerDown."""
         try:
-            while self._idle:
-                try:
-                    return await self._ask(self._idle.pop(), command, content)
-                except _Stale:
-                    continue
-            return await self._ask(await self._connect(), command, content)
+            async with asyncio.timeout(self._timeout_s), self._turns:
+                return await self._ask_in_turn(command, content)
         except (OSError, TimeoutError, _Stale, _Garbage) as error:
             raise ScannerDown(
                 f"{self._endpoint}: {type(error).__name__.strip('_')} {error}".rstrip()
             ) from error
 
+    async def _ask_in_turn(self, command: bytes, content: bytes) -> bytes:
+        while self._idle:
+            try:
+                return await self._ask(self._idle.pop(), command, content)
+            except _Stale:
+                continue
+        return await self._ask(await self._connect(), command, content)
+
     async def _ask(self, session: _Session, command: bytes, content: bytes) -> bytes:
         try:
-            answer = await session.ask(command, content, self._timeout_s)
+            answer = await session.ask(command, content)
         except BaseException:
             session.abort()
             raise
-        if session.is_reusable and len(self._idle) < MAX_IDLE:
+        if session.is_reusable:
             self._idle.append(session)
         else:
             session.abort()
@@ -107,11 +114,10 @@ class _Clamd:
 
     async def _connect(self) -> _Session:
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(self._timeout_s):
-            if self._endpoint.path:
-                _, session = await loop.create_unix_connection(_Session, self._endpoint.path)
-            else:
-                _, session = await loop.create_connection(_Session, self._endpoint.host, self._endpoint.port)
+        if self._endpoint.path:
+            _, session = await loop.create_unix_connection(_Session, self._endpoint.path)
+        else:
+            _, session = await loop.create_connection(_Session, self._endpoint.host, self._endpoint.port)
         return session
 
     def close(self) -> None:
@@ -149,18 +155,16 @@ class _Session(asyncio.Protocol):
     def is_reusable(self) -> bool:
         return self._is_open and not self._buffer and self._number < MAX_SCANS
 
-    async def ask(self, command: bytes, content: bytes, timeout_s: float) -> bytes:
-        """One command with its stream (none if empty). Raises TimeoutError, _Garbage; _Stale when it was closed."""
+    async def ask(self, command: bytes, content: bytes) -> bytes:
+        """One command with its stream (none if empty). Raises _Garbage; _Stale when it was closed."""
         if not self._is_open:
             raise _Stale("closed without an answer")
         self._number += 1
         answered = self._answer = self._loop.create_future()
-        alarm = self._loop.call_later(timeout_s, self._fail, TimeoutError())
         try:
             await self._send(command, content, answered)
             return self._unnumbered(await answered)
         finally:
-            alarm.cancel()
             self._answer = None
 
     async def _send(self, command: bytes, content: bytes, answered: asyncio.Future[Any]) -> None:

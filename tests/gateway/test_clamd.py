@@ -86,6 +86,19 @@ async def test_every_message_gets_its_own_answer(fake: FakeClamd, scan: Scanner)
     fake.answers = lambda number, content: b"%d: stream: %s FOUND\0" % (number, content)
     names = [f"virus-{number}" for number in range(30)]
     assert await asyncio.gather(*(scan(name.encode()) for name in names)) == names
+    assert len(fake.connections) == clamd.MAX_SESSIONS  # the others waited for their turn
+
+
+async def test_a_turn_is_given_back_by_whoever_loses_patience(fake: FakeClamd, scan: Scanner) -> None:
+    fake.answers = lambda number, content: None if content == b"slow" else b"%d: stream: OK\0" % number
+    slow = [asyncio.ensure_future(scan(b"slow")) for _ in range(clamd.MAX_SESSIONS)]
+    waiting = asyncio.ensure_future(scan(b"harmless"))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    slow[0].cancel()
+    assert await waiting is None
+    for one in slow:
+        one.cancel()
 
 
 async def test_big_messages_go_in_chunks_at_the_scanners_pace(fake: FakeClamd, scan: Scanner) -> None:
