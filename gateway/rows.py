@@ -55,11 +55,7 @@ def _table(model: type[models.Model]) -> _Table:
 def insert(model: type[models.Model], rows: Iterable[Mapping[str, Any]]) -> None:
     """Insert rows given by attribute name; a missing attribute takes the field's default."""
     table = _table(model)
-    values = [table.values(row) for row in rows]
-    if not values:
-        return
-    with connection.cursor() as cursor:
-        cursor.executemany(table.sql, values)
+    _execute(table.sql, [table.values(row) for row in rows])
 
 
 def adapt(value: Any) -> Any:
@@ -75,10 +71,33 @@ def adapt(value: Any) -> Any:
 
 def many(sql: str, rows: Sequence[Sequence[Any]]) -> None:
     """executemany with adapted values; nothing happens for no rows."""
-    if not rows:
+    _execute(sql, [[adapt(value) for value in row] for row in rows])
+
+
+def _execute(sql: str, values: list[list[Any]]) -> None:
+    """Django would give PostgreSQL a new text for each row, to be parsed and planned; so it is prepared once."""
+    if not values:
         return
-    with connection.cursor() as cursor:
-        cursor.executemany(sql, [[adapt(value) for value in row] for row in rows])
+    if connection.vendor == "postgresql":
+        connection.ensure_connection()
+        psycopg = connection.Database  # type: ignore[attr-defined]
+        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+            cursor.executemany(sql, values)
+    else:
+        with connection.cursor() as cursor:
+            cursor.executemany(sql, values)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Around writes whose results nobody looks at: PostgreSQL is not waited for until the last of them (pipeline mode),
+    and what went wrong with any of them is raised then."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
 
 
 class _Last(threading.local):
@@ -106,8 +125,10 @@ def at_the_end() -> Iterator[None]:
         yield
     finally:
         _last.waiting = None
-    for sql in sorted(waiting):
-        many(sql, _in_order(waiting[sql]))
+    if waiting:
+        with together():
+            for sql in sorted(waiting):
+                many(sql, _in_order(waiting[sql]))
 
 
 def _in_order(keyed: Iterable[tuple[Any, Sequence[Any]]]) -> list[Sequence[Any]]:

@@ -59,15 +59,17 @@ class Settlement:
 
 def insert_messages(payloads: Sequence[NewMessage]) -> list[None]:
     """Queue messages: all rows of all of them, and the counters."""
-    rows.insert(Message, (new.message for new in payloads))
-    rows.insert(Recipient, (row for new in payloads for row in new.recipients))
-    rows.insert(
-        Body,
-        ({"message_id": new.message["id"], "content": new.content, "spool": new.spool} for new in payloads),
-    )
-    rows.insert(FeatureVector, (_feature_row(new) for new in payloads if new.features))
+    with rows.together():
+        rows.insert(Message, (new.message for new in payloads))
+        rows.insert(Recipient, (row for new in payloads for row in new.recipients))
+        rows.insert(Body, (_body_row(new) for new in payloads))
+        rows.insert(FeatureVector, (_feature_row(new) for new in payloads if new.features))
     count(_accepted_counts(payloads))
     return [None] * len(payloads)
+
+
+def _body_row(new: NewMessage) -> dict[str, Any]:
+    return {"message_id": new.message["id"], "content": new.content, "spool": new.spool}
 
 
 def _feature_row(new: NewMessage) -> dict[str, Any]:
@@ -129,10 +131,13 @@ def _misses_a_report(item: Settlement) -> bool:
 
 def _settle(payloads: Sequence[Settlement]) -> dict[int, list[str]]:
     outcomes = [(item, outcome) for item in payloads for outcome in item.outcomes]
-    rows.many(_SETTLE_SQL, [_settle_row(item, outcome) for item, outcome in outcomes])
-    rows.insert(Attempt, (_attempt_row(item, outcome) for item, outcome in outcomes))
-    rows.insert(NdrReport, (row for item in payloads for row in item.report_rows))
-    insert_messages([report for item in payloads for report in item.reports])
+    with rows.together():
+        rows.many(_SETTLE_SQL, [_settle_row(item, outcome) for item, outcome in outcomes])
+        rows.insert(Attempt, (_attempt_row(item, outcome) for item, outcome in outcomes))
+        rows.insert(NdrReport, (row for item in payloads for row in item.report_rows))
+    reports = [report for item in payloads for report in item.reports]
+    if reports:
+        insert_messages(reports)
     for item in payloads:
         for old, new in item.replaced.items():
             replace_report(item.message_id, old, new)

@@ -1,4 +1,4 @@
-"""Rows that several processes write are locked by all in the same order."""
+"""Rows for `executemany`: written together, and locked in the same order by all processes that write them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 
 from gateway import rows
 from gateway.db import Database
-from gateway.models import HourlyCount
+from gateway.models import Body, HourlyCount
 from gateway.store.counters import count
 from tests.factories import make_customer
 
@@ -27,6 +28,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Done:
     """Every statement with its rows, as they would be executed."""
     found: Done = []
     monkeypatch.setattr(rows, "many", lambda sql, values: found.append((sql, list(values))))
+    monkeypatch.setattr(rows, "together", nullcontext)
     return found
 
 
@@ -54,6 +56,42 @@ def test_what_failed_leaves_nothing_to_the_next(done: Done) -> None:
         fail()
     rows.many_last("A", [(2, ["two"])])
     assert done == [("A", [["two"]])]
+
+
+def body(number: int) -> dict[str, Any]:
+    return {"message_id": number, "spool": "a"}
+
+
+@pytest.mark.django_db
+def test_what_is_written_together_is_there_afterwards() -> None:
+    with rows.together():
+        rows.insert(Body, [body(1), body(2)])
+        rows.many("UPDATE gateway_body SET spool = %s WHERE message_id = %s", [["b", 2]])
+    assert dict(Body.objects.values_list("message_id", "spool")) == {1: "a", 2: "b"}
+
+
+@pytest.mark.django_db
+def test_an_error_of_one_of_them_is_djangos() -> None:
+    def write() -> None:
+        with transaction.atomic(), rows.together():
+            rows.insert(Body, [body(1), body(1)])
+            rows.insert(Body, [body(2)])
+
+    with pytest.raises(IntegrityError):
+        write()
+    assert not Body.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="sqlite3 keeps its statements by itself")
+def test_a_statement_is_prepared_once() -> None:
+    for number in range(4):
+        rows.insert(Body, [body(number), body(number + 10)])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE %s", ["INSERT%gateway_body%"]
+        )
+        assert cursor.fetchone() == (1,)
 
 
 @pytest.mark.django_db(transaction=True)
