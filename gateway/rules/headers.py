@@ -119,9 +119,12 @@ def _normal_field(found: re.Match[bytes]) -> Field:
     """The field as it stands, with the three oddities gone that readers disagree about."""
     raw, name, gap, value = found.group(0, 1, 2, 3)
     if gap or b"\x0b" in value or b"\x0c" in value or (b"\n" in value and _BLANK_FOLD.search(raw)):
-        value = _BLANK_FOLD.sub(b"", value.translate(_VT_FF) + b"\r\n")[:-2]
-        raw = name + b":" + value + b"\r\n"
+        return _field(name, _BLANK_FOLD.sub(b"", value.translate(_VT_FF) + b"\r\n")[:-2])
     return Field(name.lower(), value, raw)
+
+
+def _field(name: bytes, value: bytes) -> Field:
+    return Field(name.lower(), value, name + b":" + value + b"\r\n")
 
 
 def find(fields: Iterable[Field], name: bytes) -> list[bytes]:
@@ -214,10 +217,6 @@ def _hide_ids(field: Field, envelope: Envelope, domain: str) -> Field:
         return field
     hidden = hide_ids(field.value, envelope.client_ip, domain)
     return field if hidden == field.value else _field(field.raw[: len(field.name)], hidden)
-
-
-def _field(name: bytes, value: bytes) -> Field:
-    return Field(name.lower(), value, name + b":" + value + b"\r\n")
 
 
 def _received(envelope: Envelope, hops: int, our_hostname: str) -> Field:
