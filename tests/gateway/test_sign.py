@@ -1,7 +1,9 @@
 """Every signature of ours is accepted by verifiers that are not ours, and says what the design promises."""
 
 import re
+from datetime import UTC, datetime
 from email import message_from_bytes
+from unittest.mock import AsyncMock
 
 import dkim
 import pytest
@@ -19,8 +21,10 @@ from hypothesis import strategies as st
 from gateway import dkim_signer
 from gateway import sign as signing
 from gateway.rules.headers import Prepared, split
-from gateway.rules.policy import DkimKeyPolicy
+from gateway.rules.policy import DkimKeyPolicy, Snapshot
+from gateway.rules.types import Address, Category, Pool, StepFailed
 from gateway.sign import SignError
+from gateway.work import Mail, Parcel
 from tests.gateway.dkim_verifiers import dkimpy_accepts, mail_dkim_results, require_mail_dkim
 
 PEM, RECORD = signing.generate_key()
@@ -256,6 +260,20 @@ def test_an_active_key_that_cannot_sign_defers(key, message, why):
     with pytest.raises(SignError, match=why) as error:
         sign(message, key)
     assert "PRIVATE" not in str(error.value)
+
+
+async def test_a_head_beyond_the_limits_defers():
+    message = b"From: a\r\n" + b"X: y\r\n" * 3000 + b"\r\n"
+    received_at = datetime(2026, 11, 24, 6, 30, 5, tzinfo=UTC)
+    sender = Address("alice", "acme.example")
+    mail = Mail(1, "customer", 1, sender, Pool.GOOD, Category.CLEAN, received_at, len(message), message)
+    signer = signing.Signer(AsyncMock(return_value=message), "smg.example")
+    with pytest.raises(StepFailed) as failed:
+        await signer.sign(Snapshot(dkim_keys={"acme.example": KEY}), Parcel(mail, "globex.example", []))
+    assert failed.value.reply.code == 451
+    assert failed.value.reason == "dkim"
+    assert "too many" in str(failed.value.__cause__)
+    assert mail.outgoing is None
 
 
 def test_a_short_rsa_key_defers(monkeypatch):
