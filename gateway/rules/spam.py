@@ -12,6 +12,9 @@ SUSPECT_BOUNDS = (20.0, 70.0)
 """How strict and how loose a customer's own `suspect` threshold may be."""
 SPAM_BOUNDS = (50.0, 95.0)
 
+LEAST_SHARE = 0.05
+"""Smaller shares (kinds of evidence that the mail has not, mostly) are no reasons to show."""
+
 Combining = Literal["max", "mean", "engines"]
 """How the opinions of several engines become one, see `gateway.spam.combine`."""
 

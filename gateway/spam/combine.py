@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from gateway.rules.spam import Combining, Score, Symbol, Thresholds, category_of, ordered
+from gateway.rules.spam import LEAST_SHARE, Combining, Score, Symbol, Thresholds, category_of, ordered
 from gateway.spam.engines import EngineResult
 from gateway.spam.symbols import engine_symbol
 
@@ -34,8 +34,8 @@ def combine(
     thresholds: Thresholds,
     combination: Combination,
 ) -> Score:
-    """One score from ours and the engines'. Shares still add up to the value: ours are scaled to the part our opinion
-    has in it, an engine's part is one symbol of its name."""
+    """One score from ours and the engines'. Shares still add up to the value: each opinion's are scaled to the part it
+    has in it."""
     degraded = tuple(sorted(set(down)))
     if not results or own.value >= 100.0:
         return replace(own, degraded=degraded) if degraded else own
@@ -43,11 +43,10 @@ def combine(
         _parts_of_max(own, results) if combination.how == "max" else _parts_of_mean(own, results, combination)
     )
     value = min(100.0, sum(part for _, part in parts))
-    ours = dict(parts).get(own.engine, 0.0)
-    symbols = [
-        *_scaled(own, ours),
-        *(Symbol(engine_symbol(name), part) for name, part in parts if name != own.engine),
-    ]
+    shares = dict(parts)
+    symbols = _scaled(own, shares.get(own.engine, 0.0))
+    for result in results:
+        symbols += _reasons(result, shares.get(result.engine, 0.0))
     names = ",".join((own.engine, *sorted(result.engine for result in results)))
     category = category_of(value, thresholds)
     kind = own.kind if category != "clean" else None
@@ -57,14 +56,14 @@ def combine(
 
 
 def of_engines(results: Sequence[EngineResult], down: Iterable[str], thresholds: Thresholds) -> Score:
-    """The score of the engines alone, of which there is at least one: the worst opinion, one symbol of its name."""
+    """The score of the engines alone, of which there is at least one: the worst opinion and its reasons."""
     worst = _worst(results)
     names = ",".join(sorted(result.engine for result in results))
     return Score(
         worst.value,
         category_of(worst.value, thresholds),
         None,
-        (Symbol(engine_symbol(worst.engine), worst.value),),
+        tuple(ordered(_reasons(worst, worst.value))),
         names if len(results) == 1 else f"max({names})",
         tuple(sorted(set(down))),
         b"",
@@ -94,3 +93,15 @@ def _parts_of_mean(
 def _scaled(own: Score, ours: float) -> list[Symbol]:
     factor = ours / own.value if own.value else 0.0
     return [Symbol(symbol.name, symbol.share * factor) for symbol in own.symbols]
+
+
+def _reasons(result: EngineResult, part: float) -> list[Symbol]:
+    """An engine's `part` of a score shared out among its rules by their points. What they leave (small ones, and what
+    the engine's sum has beyond its rules) is the share of the engine's own symbol."""
+    if not part:
+        return []
+    step = part / result.points
+    told = [Symbol(name, points * step) for name, points in result.rules]
+    told = [symbol for symbol in told if abs(symbol.share) >= LEAST_SHARE]
+    rest = part - sum(symbol.share for symbol in told)
+    return told if abs(rest) < LEAST_SHARE / 10 else [*told, Symbol(engine_symbol(result.engine), rest)]

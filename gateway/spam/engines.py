@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.rules.spam import Symbol
+from gateway.spam.symbols import engine_symbol
 
 RSPAMD = "rspamd"
 SPAMASSASSIN = "spamassassin"
 TIMEOUT_S = 5.0
 MAX_REPLY_BYTES = 256 * 1024
-MAX_SYMBOLS = 100
+MAX_RULES = 100
 _NAME = re.compile(r"[^A-Za-z0-9_.:-]+")
 _VERDICT = re.compile(
     r"Spam:\s{0,5}(?:True|False|Yes|No)\s{0,5};\s{0,5}(-?[\d.]{1,12})\s{0,5}/\s{0,5}(-?[\d.]{1,12})",
@@ -43,14 +43,26 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class EngineResult:
-    """An engine's opinion on our scale: `value` 0..100 where its own `required` score is 40 (suspect) and twice that
-    is 75 (spam); `symbols` with its own points scaled alike, largest first."""
+    """An engine's opinion: its `points`, from how many on it calls mail spam (`required`), and which of its `rules`
+    gave how many of them, as symbols ("RSPAMD:MIME_HTML_ONLY"), largest first; those that gave none are left out."""
 
     engine: str
-    value: float
     points: float
     required: float
-    symbols: tuple[Symbol, ...]
+    rules: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def value(self) -> float:
+        """The points on our scale, 0..100."""
+        return on_our_scale(self.points, self.required)
+
+    def excused(self, without: Collection[str]) -> EngineResult:
+        """The opinion it would have without these rules."""
+        kept = tuple((symbol, points) for symbol, points in self.rules if symbol not in without)
+        if len(kept) == len(self.rules):
+            return self
+        gone = sum(points for symbol, points in self.rules if symbol in without)
+        return replace(self, points=self.points - gone, rules=kept)
 
 
 class EngineDown(Exception):
@@ -63,7 +75,8 @@ class EngineDown(Exception):
 
 
 def on_our_scale(points: float, required: float) -> float:
-    """Points of an engine as 0..100: 0 or less is 0, `required` 40, twice `required` 75, four times 100; linear."""
+    """Points of an engine as 0..100: 0 or less is 0, `required` 40 (suspect), twice `required` 75 (spam), four times
+    100; linear between."""
     ratio = points / required if required > 0 else points / 5.0
     if ratio <= 1:
         return max(0.0, 40.0 * ratio)
@@ -162,13 +175,9 @@ def _spamd_result(reply: bytes) -> EngineResult:
 def _result(engine: str, points: float, required: float, rows: list[tuple[str, float]]) -> EngineResult:
     if not (isfinite(points) and isfinite(required) and all(isfinite(score) for _, score in rows)):
         raise EngineDown(engine, "unreadable reply")
-    step = 40.0 / required if required > 0 else 8.0
-    rows.sort(key=lambda row: (-row[1], row[0]))
-    symbols = tuple(
-        Symbol(_NAME.sub("", name)[:60] or "UNNAMED", round(score * step, 3))
-        for name, score in rows[:MAX_SYMBOLS]
-    )
-    return EngineResult(engine, on_our_scale(points, required), points, required, symbols)
+    telling = sorted((row for row in rows if row[1]), key=lambda row: (-row[1], row[0]))[:MAX_RULES]
+    rules = tuple((engine_symbol(engine, _NAME.sub("", name)[:60]), score) for name, score in telling)
+    return EngineResult(engine, points, required, rules)
 
 
 async def _exchange(

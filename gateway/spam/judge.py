@@ -76,8 +76,11 @@ async def judge(
     finally:
         for engine in engines:
             engine.cancel()
-    results = [answer for answer in answers if isinstance(answer, EngineResult)]
-    results = [result for result in results if engine_symbol(result.engine) not in without]
+    results = [
+        answer.excused(without)
+        for answer in answers
+        if isinstance(answer, EngineResult) and engine_symbol(answer.engine) not in without
+    ]
     # Whatever went wrong inside a client, foreseen or not, is a degraded engine and no reason to stop mail.
     down = [
         name

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from math import sqrt
 from operator import itemgetter
 
-from gateway.rules.spam import Score, Symbol, Thresholds, category_of, ordered
+from gateway.rules.spam import LEAST_SHARE, Score, Symbol, Thresholds, category_of, ordered
 from gateway.spam.features import Features, extract, pack, unpack
 from gateway.spam.kinds import kind_of
 from gateway.spam.learn import LocalCounts, opinion
@@ -21,8 +21,6 @@ from gateway.spam.tables import STRUCTURE_MASK, Tables, shipped, value_of
 ENGINE = "embedded"
 MIN_WORDS = 8
 """With fewer distinct words the text says too little: structure alone."""
-LEAST_SHARE = 0.05
-"""Smaller shares (kinds of evidence that the mail has not, mostly) are no reasons to show."""
 ALONE_SCALE = 0.4
 """One model instead of three: its z spans less, and so must what is added to it."""
 _NOTHING: frozenset[str] = frozenset()

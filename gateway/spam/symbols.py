@@ -84,13 +84,15 @@ INDEX: dict[str, int] = {name: position for position, name in enumerate(NAMES)}
 
 
 def describe(name: str, language: str = "en") -> str:
-    """A symbol in the customer's language; the name itself when it is not one of ours (an engine's rule)."""
-    description = SYMBOLS.get(name)
+    """A symbol in the customer's language: what it means, an engine's rule by its name; unknown ones as they are."""
+    own, _, rule = name.partition(":")
+    description = SYMBOLS.get(own)
     if description is None:
         return name
-    return description.de if language.startswith("de") else description.en
+    words = description.de if language.startswith("de") else description.en
+    return f"{words}: {rule}" if rule else words
 
 
-def engine_symbol(engine: str) -> str:
-    """Symbol under which an engine's part of a combined score is shown."""
-    return engine.upper()
+def engine_symbol(engine: str, rule: str = "") -> str:
+    """Symbol of what an engine's rule adds to a score; without a rule, of the engine itself and what its rules leave."""
+    return f"{engine.upper()}:{rule}" if rule else engine.upper()

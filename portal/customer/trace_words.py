@@ -11,7 +11,7 @@ from django.utils.translation import get_language, gettext_lazy, ngettext
 from django.utils.translation import gettext as _
 
 from gateway.rules.behaviour import from_numbers, sentences
-from gateway.spam.symbols import SYMBOLS
+from gateway.spam.symbols import describe
 
 Detail = dict[str, Any]
 Sentence = Callable[[Detail], str]
@@ -174,7 +174,4 @@ def symbol_lines(symbols: list[Any]) -> list[SymbolLine]:
 
 
 def symbol_words(name: str) -> str:
-    described = SYMBOLS.get(name)
-    if described is None:
-        return name
-    return described.de if get_language() == "de" else described.en
+    return describe(name, get_language() or "en")

@@ -16,7 +16,8 @@ ASKED = Asked(
 )
 RSPAMD_REPLY = http(
     b'{"score": 7.5, "required_score": 15, "thresholds": {"add header": 6.0, "reject": 15},'
-    b' "symbols": {"MIME_HTML_ONLY": {"score": 0.2}, "PHISHING<x>": {"score": 4.0}, "R_OK": {"score": -0.5}}}'
+    b' "symbols": {"MIME_HTML_ONLY": {"score": 0.2}, "PHISHING<x>": {"score": 4.0}, "R_OK": {"score": -0.5},'
+    b' "R_ANY": {"score": 0}}}'
 )
 SPAMD_REPLY = (
     b"SPAMD/1.1 0 EX_OK\r\nContent-length: 20\r\nSpam: True ; 12.5 / 5.0\r\n\r\nHTML_MESSAGE,GTUBE\r\n"
@@ -44,7 +45,7 @@ async def test_rspamd_is_asked_with_the_envelope() -> None:
     assert server.request.endswith(b"\r\n\r\n" + RAW)
     assert (found.engine, found.points, found.required) == ("rspamd", 7.5, 6.0)
     assert found.value == pytest.approx(48.75)
-    assert [symbol.name for symbol in found.symbols] == ["PHISHINGx", "MIME_HTML_ONLY", "R_OK"]
+    assert found.rules == (("RSPAMD:PHISHINGx", 4.0), ("RSPAMD:MIME_HTML_ONLY", 0.2), ("RSPAMD:R_OK", -0.5))
 
 
 async def test_an_envelope_cannot_add_header_lines() -> None:
@@ -70,7 +71,7 @@ async def test_spamd_is_asked_for_symbols() -> None:
         == b"SYMBOLS SPAMC/1.5\r\nContent-length: %d\r\nUser: acme-web\r\n\r\n" % len(RAW) + RAW
     )
     assert (found.engine, found.points, found.required, found.value) == ("spamassassin", 12.5, 5.0, 81.25)
-    assert {symbol.name for symbol in found.symbols} == {"HTML_MESSAGE", "GTUBE"}
+    assert found.rules == (("SPAMASSASSIN:GTUBE", 6.25), ("SPAMASSASSIN:HTML_MESSAGE", 6.25))
 
 
 BAD_RSPAMD = {

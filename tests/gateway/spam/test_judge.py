@@ -72,6 +72,18 @@ async def test_an_exception_for_an_engines_symbol_leaves_it_out() -> None:
     assert (found.category, found.engine, found.degraded) == ("clean", "embedded", ())
 
 
+async def test_an_exception_for_a_rule_of_an_engine_leaves_the_others() -> None:
+    reply = http(
+        b'{"score": 9, "required_score": 15, "thresholds": {"add header": 6.0},'
+        b' "symbols": {"SCAM": {"score": 7}, "OLD": {"score": 2}}}'
+    )
+    async with fake(reply) as rspamd:
+        setup = Setup(f"http://127.0.0.1:{rspamd.port}", combination=ENGINES)
+        found = await judge(HAM["en-reply"], setup=setup, without=["RSPAMD:SCAM"])
+    assert (found.category, found.engine, round(found.value, 2)) == ("clean", "rspamd", 13.33)
+    assert [symbol.name for symbol in found.symbols] == ["RSPAMD:OLD"]
+
+
 ENGINES = Combination("engines")
 
 
