@@ -221,7 +221,7 @@ options {{
 }}
 .include "$CONFDIR/common.conf"
 logging {{ type = "file"; filename = "{directory}/rspamd.log"; level = "error"; }}
-worker "normal" {{ bind_socket = "127.0.0.1:{normal}"; count = 1; }}
+worker "normal" {{ bind_socket = "127.0.0.1:{normal}"; count = 2; }}
 worker "rspamd_proxy" {{
   bind_socket = "{directory}/socket mode=0666"; milter = yes; timeout = 120s; count = 2;
   upstream "local" {{ default = yes; self_scan = yes; }}

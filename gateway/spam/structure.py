@@ -15,6 +15,7 @@ from gateway.spam.html import Page
 from gateway.spam.names import BRANDS, FREEMAIL
 from gateway.spam.parse import Mail, Part
 from gateway.spam.urls import CHEAP_TLDS, organisation
+from gateway.spam.words import MAX_TEXT_CHARS
 
 Token = tuple[str, str]
 
@@ -282,7 +283,7 @@ _BETWEEN_DIGITS = b" \t\r().-+"
 
 def text_tokens(text: str, words: Collection[bytes]) -> Iterator[Token]:
     """Length, lines, case, digits and odd characters of the visible text; `words`: what `words_of` found in it."""
-    sample = text[:6_000]
+    sample = text[:MAX_TEXT_CHARS]
     size = len(sample) + 1
     plain = sample.encode("ascii", "ignore")
     picture = plain.translate(_CLASSES)

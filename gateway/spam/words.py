@@ -13,7 +13,8 @@ from zlib import crc32
 
 WORD_BITS = 18
 WORD_MASK = (1 << WORD_BITS) - 1
-MAX_TEXT_CHARS = 6_000
+MAX_TEXT_CHARS = 2_000
+"""How much of a text is judged. More of it judges unseen sources worse and costs more (docs/judging.md)."""
 MAX_WORDS = 1_000
 MAX_KNOWN = 20_000
 
