@@ -99,6 +99,7 @@ class Database:
         """Finish what is queued, then end both threads."""
         self._marks.put(_Mark.END)
         self._writer.join()
+        self._reader.submit(_close_connection)
         self._reader.shutdown()
 
     async def write(
@@ -163,7 +164,7 @@ class Database:
                 batch = self._write_next()
                 is_full = len(batch) == MAX_BATCH
                 batch[0].future.get_loop().call_soon_threadsafe(_settle, batch)
-        connection.close()
+        _close_connection()
 
     def _write_next(self) -> list[_Work]:
         """One transaction: for what waits now and what comes while another process has its turn."""
@@ -214,6 +215,11 @@ class Database:
     def _commit(batch: list[_Work]) -> None:
         with transaction.atomic(), rows.at_the_end():
             _run_grouped(batch)
+
+
+def _close_connection() -> None:
+    """That of the thread it runs in."""
+    connection.close()
 
 
 def _settle(batch: list[_Work]) -> None:

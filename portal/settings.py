@@ -99,8 +99,14 @@ TEMPLATES = [
 ]
 
 SMG.var_dir.mkdir(parents=True, exist_ok=True)
+# Opening a connection costs PostgreSQL 8 ms, a relay process reads more than once a second, and a page should not wait
+# for it either: so connections are kept, and looked after before they are used again.
 DATABASES: dict[str, Any] = {
-    "default": env.db("DATABASE_URL", default=f"sqlite:///{SMG.var_dir / 'smg.sqlite3'}")
+    "default": {
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
+        **env.db("DATABASE_URL", default=f"sqlite:///{SMG.var_dir / 'smg.sqlite3'}"),
+    }
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # IMMEDIATE: a transaction that reads first cannot upgrade its lock; WAL: readers never wait for the writer;

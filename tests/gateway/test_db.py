@@ -6,10 +6,11 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from gateway.db import Database, write_surely
 from gateway.models import AuditEntry
@@ -92,6 +93,32 @@ async def test_a_cancelled_waiter_does_not_cancel_the_work(database: Database) -
     await asyncio.gather(task, return_exceptions=True)
     assert await database.write(write_entries, "next") >= 1
     assert await database.read(actors) == ["kept", "next"]
+
+
+@pytest.mark.skipif(
+    connection.vendor != "postgresql", reason="a database in memory has one connection anyway"
+)
+async def test_reading_keeps_its_connection(database: Database) -> None:
+    """Opening one costs PostgreSQL several times what is read."""
+    assert await database.read(connection_in_use) is await database.read(connection_in_use)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="a file does not break off connections")
+async def test_reading_goes_on_when_the_server_broke_the_connection(database: Database) -> None:
+    broken = await database.read(connection_in_use)
+    await asyncio.to_thread(end_backend, broken.info.backend_pid)
+    assert await database.read(connection_in_use) is not broken
+
+
+def connection_in_use() -> Any:
+    AuditEntry.objects.first()
+    return connection.connection
+
+
+def end_backend(pid: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    connection.close()
 
 
 async def test_stop_finishes_what_is_queued(tmp_path: Path) -> None:
