@@ -121,3 +121,19 @@ async def test_two_processes_with_the_same_counters_do_not_wait_for_each_other(c
     numbers = await asyncio.to_thread(lambda: list(HourlyCount.objects.values_list("accepted", flat=True)))
     assert numbers == [2, 2]
     assert "deadlock" not in caplog.text
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="others neither compress nor gather statistics")
+@pytest.mark.django_db
+def test_bodies_are_not_compressed_and_wide_columns_have_no_statistics() -> None:
+    sql = (
+        "SELECT attrelid::regclass::text, attname, attstorage, attstattarget FROM pg_attribute"
+        " WHERE (attrelid = 'gateway_body'::regclass AND attname = 'content')"
+        " OR (attrelid = 'gateway_message'::regclass AND attname = 'trace')"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        assert sorted(cursor.fetchall()) == [
+            ("gateway_body", "content", "e", 0),
+            ("gateway_message", "trace", "x", 0),
+        ]
