@@ -39,6 +39,8 @@ VERSION = 1
 _HEAD = struct.Struct("<BB2sH")
 _RUNS = struct.Struct("<4H")
 MAX_STORED_WORDS = 2_000
+MAX_TEXT_CHARS = 2_000
+"""How much of a text is judged. More of it judges unseen sources worse and costs more (docs/judging.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def extract(raw: bytes, sender: str = "", recipients: Sequence[str] = ()) -> Fea
     pages = [read_html(part.text) for part in mail.parts if part.text and part.content_type == "text/html"]
     plain = "\n".join(part.text for part in mail.parts if part.text and part.content_type != "text/html")
     subject = REPLY_PREFIX.sub("", mail.header("subject"))
-    text = _judged_text(plain, pages)
+    text = _judged_text(plain, pages)[:MAX_TEXT_CHARS]
     words = words_of(text)
     subject_words = words_of(subject[:300])
     tokens = all_tokens(

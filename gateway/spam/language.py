@@ -47,7 +47,7 @@ def language(words: Sequence[bytes], text: str) -> str:
     `en` is what opens the gate, so English must prove itself: one word in twenty or more is an English stop word and
     those of any other language are at most a third as many.
     """
-    if not text.isascii() and len(_FOREIGN.findall(text[:2_000])) > MAX_FOREIGN_LETTERS:
+    if not text.isascii() and len(_FOREIGN.findall(text)) > MAX_FOREIGN_LETTERS:
         return UNKNOWN
     hits: dict[str, int] = {}
     for codes, count in Counter(filter(None, map(_LANGUAGES_OF.get, words))).items():

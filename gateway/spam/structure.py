@@ -15,7 +15,6 @@ from gateway.spam.html import Page
 from gateway.spam.names import BRANDS, FREEMAIL
 from gateway.spam.parse import Mail, Part
 from gateway.spam.urls import CHEAP_TLDS, organisation
-from gateway.spam.words import MAX_TEXT_CHARS
 
 Token = tuple[str, str]
 
@@ -283,28 +282,27 @@ _BETWEEN_DIGITS = b" \t\r().-+"
 
 def text_tokens(text: str, words: Collection[bytes]) -> Iterator[Token]:
     """Length, lines, case, digits and odd characters of the visible text; `words`: what `words_of` found in it."""
-    sample = text[:MAX_TEXT_CHARS]
-    size = len(sample) + 1
-    plain = sample.encode("ascii", "ignore")
+    size = len(text) + 1
+    plain = text.encode("ascii", "ignore")
     picture = plain.translate(_CLASSES)
-    yield "TEXT_SHAPE", "length:" + bucket(len(sample) // 64)
+    yield "TEXT_SHAPE", "length:" + bucket(len(text) // 64)
     yield "TEXT_SHAPE", f"upper:{min(16 * picture.count(b'A') // size, 8)}"
     yield "TEXT_SHAPE", f"digits:{min(16 * picture.count(b'0') // size, 6)}"
     yield "TEXT_SHAPE", f"marks:{bucket(plain.count(b'!'))}"
-    lines = [len(line) for line in sample.split("\n") if line and not line.isspace()]
+    lines = [len(line) for line in text.split("\n") if line and not line.isspace()]
     yield "TEXT_SHAPE", "lines:" + bucket(len(lines))
     yield "TEXT_SHAPE", "longest:" + bucket(max(lines, default=0) // 16)
-    if "\n-- \n" in sample:
+    if "\n-- \n" in text:
         yield "TEXT_SHAPE", "signature"
     if b"\n\n\n\n" in plain.translate(None, b" "):
         yield "TEXT_SHAPE", "empty-lines"
-    yield from _spaced_tokens(sample, picture) if len(plain) == len(sample) else oddity_tokens(sample)
-    yield from amount_tokens(sample, plain, words)
+    yield from _spaced_tokens(text, picture) if len(plain) == len(text) else oddity_tokens(text)
+    yield from amount_tokens(text, plain, words)
 
 
-def _spaced_tokens(sample: str, picture: bytes) -> Iterator[Token]:
+def _spaced_tokens(text: str, picture: bytes) -> Iterator[Token]:
     """Letters spaced out in a text of ASCII alone."""
-    if b"a a a a a " in picture[:2_000].lower() and _SPACED.search(sample[:2_000]):
+    if b"a a a a a " in picture.lower() and _SPACED.search(text):
         yield "DISGUISED_TEXT", "spaced"
 
 
@@ -320,20 +318,20 @@ _ODD = re.compile("[^\u0000-\u00ac\u00ae-\u024f\u2010-\u2026\u20ac]")
 _SPACED = re.compile(r"(?:\b[A-Za-z][ .*_-]){5}")
 
 
-def oddity_tokens(sample: str) -> Iterator[Token]:
+def oddity_tokens(text: str) -> Iterator[Token]:
     """Invisible characters, letters of two alphabets in one word, letters from mathematical fonts."""
-    odd = "".join(_ODD.findall(sample))
+    odd = "".join(_ODD.findall(text))
     hidden = len(_ZERO_WIDTH.findall(odd))
     if hidden:
         yield "HIDDEN_TEXT", "zero-width:" + bucket(hidden // 4)
-    if len(odd) > 2 and len(_MIXED.findall(sample)) > 2:
+    if len(odd) > 2 and len(_MIXED.findall(text)) > 2:
         yield "DISGUISED_TEXT", "mixed-scripts"
     if _STYLED.search(odd):
         yield "DISGUISED_TEXT", "styled"
     if _EMOJI.search(odd):
         yield "TEXT_SHAPE", "emoji"
     for name, pattern in _SCRIPT if len(odd) > 1 else ():
-        if pattern.search(sample):
+        if pattern.search(text):
             yield "TEXT_SHAPE", "script:" + name
 
 
@@ -348,17 +346,17 @@ SHORTEST_COIN = 23
 SHORTEST_TELEPHONE = 7
 
 
-def amount_tokens(sample: str, plain: bytes, words: Collection[bytes]) -> Iterator[Token]:
-    """Money, telephone numbers, coin addresses; `plain` is the ASCII of the sample. The expressions are slow, so each
+def amount_tokens(text: str, plain: bytes, words: Collection[bytes]) -> Iterator[Token]:
+    """Money, telephone numbers, coin addresses; `plain` is the ASCII of the text. The expressions are slow, so each
     runs only where a cheap look says that it may find something."""
     if not _CURRENCY.isdisjoint(words):
-        yield "MONEY", "amounts:" + bucket(len(_MONEY.findall(sample)))
-        if re.search(r"[$€£]\s?\d{1,3}(?:[.,]\d{3}){2}", sample):
+        yield "MONEY", "amounts:" + bucket(len(_MONEY.findall(text)))
+        if re.search(r"[$€£]\s?\d{1,3}(?:[.,]\d{3}){2}", text):
             yield "MONEY", "fortune"
     digits = plain.translate(_CLASSES, _BETWEEN_DIGITS)
-    if b"0" * SHORTEST_TELEPHONE in digits and any(map(_PHONE.match, _DIGIT_RUN.findall(sample)[:50])):
+    if b"0" * SHORTEST_TELEPHONE in digits and any(map(_PHONE.match, _DIGIT_RUN.findall(text)[:50])):
         yield "TELEPHONE", "number"
-    if b"a" * SHORTEST_COIN in plain.translate(_ALPHANUMERIC) and _COIN.search(sample):
+    if b"a" * SHORTEST_COIN in plain.translate(_ALPHANUMERIC) and _COIN.search(text):
         yield "COIN_ADDRESS", "address"
 
 

@@ -13,8 +13,6 @@ from zlib import crc32
 
 WORD_BITS = 18
 WORD_MASK = (1 << WORD_BITS) - 1
-MAX_TEXT_CHARS = 2_000
-"""How much of a text is judged. More of it judges unseen sources worse and costs more (docs/judging.md)."""
 MAX_WORDS = 1_000
 MAX_KNOWN = 20_000
 
@@ -24,7 +22,7 @@ _BREAKS = bytes(octet if chr(octet).isalnum() or octet in b"_'$" else 32 for oct
 
 class _Known(dict[bytes, tuple[bytes, ...]]):
     """Stretch of ASCII between two breaks -> its words. Mail repeats itself; what is known is forgotten as a whole at
-    MAX_KNOWN stretches (a stretch is at most MAX_TEXT_CHARS long, an ordinary one below ten)."""
+    MAX_KNOWN stretches (long ones are not kept; an ordinary one is below ten octets)."""
 
     def __missing__(self, stretch: bytes) -> tuple[bytes, ...]:
         found = tuple(_spelled(stretch.decode("ascii")))
@@ -39,8 +37,8 @@ _known = _Known()
 
 
 def words_of(text: str) -> list[bytes]:
-    """Lower-case words of the first MAX_TEXT_CHARS characters, numbers as their length in digits."""
-    text = text[:MAX_TEXT_CHARS].lower()
+    """The first MAX_WORDS words in lower case, numbers as their length in digits."""
+    text = text.lower()
     if not text.isascii():
         return _spelled(text)[:MAX_WORDS]
     stretches = text.encode("ascii").translate(_BREAKS).split()

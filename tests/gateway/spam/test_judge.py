@@ -72,6 +72,9 @@ async def test_an_exception_for_an_engines_symbol_leaves_it_out() -> None:
     assert (found.category, found.engine, found.degraded) == ("clean", "embedded", ())
 
 
+ENGINES = Combination("engines")
+
+
 async def test_an_exception_for_a_rule_of_an_engine_leaves_the_others() -> None:
     reply = http(
         b'{"score": 9, "required_score": 15, "thresholds": {"add header": 6.0},'
@@ -82,9 +85,6 @@ async def test_an_exception_for_a_rule_of_an_engine_leaves_the_others() -> None:
         found = await judge(HAM["en-reply"], setup=setup, without=["RSPAMD:SCAM"])
     assert (found.category, found.engine, round(found.value, 2)) == ("clean", "rspamd", 13.33)
     assert [symbol.name for symbol in found.symbols] == ["RSPAMD:OLD"]
-
-
-ENGINES = Combination("engines")
 
 
 async def test_engines_alone_decide_where_the_operator_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

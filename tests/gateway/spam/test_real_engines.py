@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.rules.spam import Symbol, Thresholds
 from gateway.spam import Setup, judge, score
+from gateway.spam.combine import of_engines
 from gateway.spam.engines import Asked, ask_rspamd, ask_spamd
 from tests import services as real
 from tests.gateway.spam.hostile import CASES
@@ -20,6 +22,8 @@ async def test_rspamd_knows_gtube_and_ordinary_mail(rspamd_url: str) -> None:
     found = await ask_rspamd(rspamd_url, mail(GTUBE), ASKED, WAIT_S)
     ordinary = await ask_rspamd(rspamd_url, HAM["en-reply"], ASKED, WAIT_S)
     assert found.value >= 75
+    # It gives GTUBE no points, only a verdict: what no rule explains is told under the engine's own name.
+    assert of_engines([found], [], Thresholds()).symbols == (Symbol("RSPAMD", found.value),)
     assert ordinary.value < 40
     assert ordinary.required == 6.0
 
